@@ -1,0 +1,48 @@
+"""The components that come with nasforge, registered through the hooks that every plugin uses."""
+
+from __future__ import annotations
+
+from nasforge.components import ControllerKind, ExecutorKind, Operation, SpaceKind, StrategyKind, TaskKind
+from nasforge.controllers.options import CONTROLLERS
+from nasforge.executors.options import EXECUTORS
+from nasforge.hookspecs import hookimpl
+from nasforge.kinds import recurrent_cell
+from nasforge.ops import recurrent
+from nasforge.strategies.options import STRATEGIES
+from nasforge.tasks.options import TASKS
+
+
+@hookimpl
+def nasforge_operations() -> list[Operation]:
+    """Operations of recurrent cells."""
+    return list(recurrent.OPERATIONS)
+
+
+@hookimpl
+def nasforge_space_kinds() -> list[SpaceKind]:
+    """The recurrent cell."""
+    return [recurrent_cell.KIND]
+
+
+@hookimpl
+def nasforge_controllers() -> list[ControllerKind]:
+    """Random sampling and the LSTM of ENAS."""
+    return list(CONTROLLERS)
+
+
+@hookimpl
+def nasforge_executors() -> list[ExecutorKind]:
+    """Shared weights."""
+    return list(EXECUTORS)
+
+
+@hookimpl
+def nasforge_strategies() -> list[StrategyKind]:
+    """ENAS."""
+    return list(STRATEGIES)
+
+
+@hookimpl
+def nasforge_tasks() -> list[TaskKind]:
+    """Language modelling."""
+    return list(TASKS)

@@ -1,0 +1,157 @@
+"""The catalogue: every registered component by name, and which plugin owns it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from nasforge.components import ControllerKind, ExecutorKind, Operation, Options, SpaceKind, StrategyKind, TaskKind
+from nasforge.errors import PluginError
+from nasforge.spec.nodes import printable
+
+SectionName = Literal["operations", "kinds", "controllers", "executors", "strategies", "tasks"]
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One kind of component.
+
+    Attributes:
+        name: the attribute of `Catalogue`.
+        hook: the hook that collects it.
+        component: the dataclass that is registered.
+        word: what messages call one of them.
+    """
+
+    name: SectionName
+    hook: str
+    component: type[Any]
+    word: str
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("operations", "nasforge_operations", Operation, "operation"),
+    Section("kinds", "nasforge_space_kinds", SpaceKind, "space kind"),
+    Section("controllers", "nasforge_controllers", ControllerKind, "controller"),
+    Section("executors", "nasforge_executors", ExecutorKind, "executor"),
+    Section("strategies", "nasforge_strategies", StrategyKind, "strategy"),
+    Section("tasks", "nasforge_tasks", TaskKind, "task"),
+)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Components by name; immutable.
+
+    Attributes:
+        operations: what nodes compute.
+        kinds: space kinds.
+        controllers: controllers.
+        executors: executors.
+        strategies: strategies.
+        tasks: tasks.
+        owners: section name -> component name -> the plugin that registered it.
+    """
+
+    operations: Mapping[str, Operation] = field(default_factory=dict)
+    kinds: Mapping[str, SpaceKind] = field(default_factory=dict)
+    controllers: Mapping[str, ControllerKind] = field(default_factory=dict)
+    executors: Mapping[str, ExecutorKind] = field(default_factory=dict)
+    strategies: Mapping[str, StrategyKind] = field(default_factory=dict)
+    tasks: Mapping[str, TaskKind] = field(default_factory=dict)
+    owners: Mapping[SectionName, Mapping[str, str]] = field(default_factory=dict)
+
+    def owner(self, section: SectionName, name: str) -> str:
+        """The plugin that registered `name`.
+
+        Raises:
+            KeyError: nobody did.
+        """
+        return self.owners[section][name]
+
+    def extended(self, owner: str, components: Mapping[SectionName, Sequence[object]]) -> Catalogue:
+        """A catalogue with the components of one more plugin: all of them, or an error.
+
+        Args:
+            owner: what messages call the plugin.
+            components: what its hooks returned, by section.
+
+        Raises:
+            PluginError: every component that is not what its hook collects, or whose name is taken.
+        """
+        faults: list[str] = []
+        shelves: dict[str, Mapping[str, Any]] = {}
+        owners = dict(self.owners)
+        for section in SECTIONS:
+            shelf: dict[str, Any] = dict(getattr(self, section.name))
+            names = dict(self.owners.get(section.name, {}))
+            for component in components.get(section.name, ()):
+                found = component_faults(component, section)
+                faults += found
+                name = getattr(component, "name", None)
+                if found or not isinstance(name, str):
+                    continue
+                if name in shelf:
+                    faults.append(
+                        f"{section.word} '{name}' is registered by '{names[name]}' and again by '{owner}'; "
+                        "names must be unique"
+                    )
+                    continue
+                shelf[name] = component
+                names[name] = owner
+            shelves[section.name] = MappingProxyType(shelf)
+            owners[section.name] = MappingProxyType(names)
+        if faults:
+            raise PluginError("; ".join(faults))
+        return replace(self, owners=MappingProxyType(owners), **shelves)
+
+
+def component_faults(component: object, section: Section) -> list[str]:
+    """What is wrong with a component that the hook of `section` returned; empty if nothing is."""
+    if not isinstance(component, section.component):
+        found = printable(repr(component), 60)
+        return [f"{section.hook}() must return a list of {section.component.__name__}, found {found} in it"]
+    data: Any = component
+    if not isinstance(data.name, str) or not _NAME.fullmatch(data.name):
+        found = printable(repr(data.name), 60)
+        return [f"{section.word}: the name must be a letter followed by letters, digits and _, found {found}"]
+    where = f"{section.word} '{data.name}'"
+    faults: list[str] = []
+    if not isinstance(data.summary, str) or not data.summary.strip() or "\n" in data.summary:
+        faults.append(f"the summary of {where} must be one line of text")
+    if not _is_options(data.config):
+        faults.append(f"the config of {where} must be a subclass of nasforge.components.Options")
+    if isinstance(component, SpaceKind):
+        if not callable(component.build) or not callable(component.references):
+            faults.append(f"build and references of {where} must be functions")
+        if not component.share:
+            faults.append(f"{where} must name at least one sharing scope")
+    elif not isinstance(data.build, str) or not _DOTTED.fullmatch(data.build):
+        found = printable(repr(data.build), 60)
+        faults.append(f"the build of {where} must be a dotted name 'package.module:factory', found {found}")
+    if isinstance(component, TaskKind):
+        faults += _recipe_faults(component, where)
+    return faults
+
+
+def _recipe_faults(task: TaskKind, where: str) -> list[str]:
+    if not _is_options(task.recipe):
+        return [f"the recipe of {where} must be a subclass of nasforge.components.Options"]
+    try:
+        task.recipe.model_validate(dict(task.search_recipe))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return [f"the search_recipe of {where}: {'.'.join(map(str, first['loc']))}: {first['msg']}"]
+    return []
+
+
+def _is_options(model: object) -> bool:
+    return isinstance(model, type) and issubclass(model, Options)

@@ -1,0 +1,108 @@
+"""``nasforge run`` and ``nasforge resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
+from nasforge.cli.progress import observer_for
+from nasforge.errors import UsageError
+from nasforge.plugins import Plugins
+from nasforge.run.directory import RunDirectory, claim, next_folder
+from nasforge.run.runner import Runner, start_run, versions
+from nasforge.run.spec_of_run import spec_of
+from nasforge.spec.run_spec import RunSpec, load_run_spec
+
+RUNS = Path("runs")
+
+
+def run(
+    file: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="What to search, and how.", show_default=False)],
+    overrides: Overrides = None,
+    profile: Profile = None,
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="Where to work (default: runs/NAME-0001 ...).")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, or cuda where torch finds one.")] = "cpu",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each worker process.")] = 1,
+    plugin: PluginFiles = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the verdict only.")] = False,
+) -> None:
+    """Search, derive, train from scratch, compare with random search and references, report."""
+    plugins = load_plugins(plugin)
+    spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
+    check_device(device)
+    directory = claim(run_dir or next_folder(RUNS, spec.name))
+    arguments = {
+        "file": str(file),
+        "overrides": list(overrides or ()),
+        "profile": spec.profile,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+    }
+    start_run(
+        directory,
+        spec,
+        source=file.read_bytes(),
+        arguments=arguments,
+        device=device,
+        threads=threads,
+        base=file.resolve().parent,
+        plugin_files=[path.resolve() for path in plugin or ()],
+    )
+    _work(directory, spec, plugins, quiet)
+
+
+def resume(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory.", show_default=False)],
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the verdict only.")] = False,
+) -> None:
+    """Continue a run at its first job that is not finished."""
+    directory = RunDirectory(run_dir)
+    facts = directory.read_run()
+    directory.lock()
+    if (run_dir / "result.json").exists() and facts["status"] == "done":
+        raise UsageError(f"{run_dir}: this run is done; `nasforge show {run_dir}` shows what it found")
+    changed = _changed(facts["versions"], versions())
+    if changed:
+        typer.echo(f"warning: the run began with other versions ({changed}); results may differ in the last digits", err=True)
+    plugins = load_plugins([Path(name) for name in facts["plugin_files"]])
+    _work(directory, spec_of(directory, plugins), plugins, quiet)
+
+
+def _work(directory: RunDirectory, spec: RunSpec, plugins: Plugins, quiet: bool) -> None:
+    observer = observer_for(spec, directory.path, quiet=quiet)
+    try:
+        with observer:
+            result = Runner(directory, spec, plugins, observer).run()
+    except KeyboardInterrupt:
+        typer.echo(f"\nStopped. What is finished is kept; continue with: nasforge resume {directory.path}", err=True)
+        raise
+    finally:
+        directory.unlock()
+    observer.conclude(result)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there, before anything is written.
+
+    Raises:
+        UsageError: an unknown name, or no such device.
+    """
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
+        raise UsageError(f"--device {device}: use cpu, cuda or cuda:N")
+    if kind == "cuda":
+        # Only now is torch worth its three seconds.
+        import torch
+
+        count = torch.cuda.device_count()
+        if int(index or 0) >= count:
+            raise UsageError(f"--device {device}: torch finds {count} CUDA device(s) here; use --device cpu")
+
+
+def _changed(then: dict[str, Any], now: dict[str, str]) -> str:
+    return ", ".join(f"{name} {old}, now {now.get(name)}" for name, old in then.items() if now.get(name) != old)

@@ -1,0 +1,225 @@
+"""What a plugin registers: plain data about operations, kinds, controllers, executors, strategies and tasks.
+
+Importing this module, or registering anything, must not import torch: `build` is a dotted name
+(``"package.module:factory"``) that is resolved when the component is first built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from nasforge.graph.builder import GraphBuilder
+
+Shape = tuple[int, ...]
+
+
+class Options(BaseModel):
+    """Base of every model of what users write: unknown keys refused, strict types, finite numbers, frozen."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True, populate_by_name=True
+    )
+
+
+class NoOptions(Options):
+    """The configuration of a component that takes no options."""
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """One tensor of a parameter set.
+
+    Attributes:
+        name: its name within the set, e.g. ``weight``.
+        shape: its shape.
+        fan_in: the number of inputs that are summed; the default initialisation is U(±1/sqrt(fan_in)).
+        init: ``uniform`` (see `fan_in`), ``zeros`` or ``ones``.
+    """
+
+    name: str
+    shape: Shape
+    fan_in: int = 1
+    init: Literal["uniform", "zeros", "ones"] = "uniform"
+
+
+def _same_shape(config: Any, shapes: Sequence[Shape]) -> Shape:
+    return shapes[0]
+
+
+def _no_weights(config: Any, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
+    return ()
+
+
+def _one_per_element(config: Any, shapes: Sequence[Shape]) -> int:
+    count = 1
+    for size in shapes[0]:
+        count *= size
+    return count
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a node computes.
+
+    Attributes:
+        name: as written in YAML.
+        summary: one line for listings.
+        build: dotted name of ``factory(config, *parts) -> function(*inputs, *weights) -> Tensor``; `parts` are the
+            functions of the operations that a use of it is made of (none for activations). The function must not keep
+            state and must treat leading dimensions (time, batch) as independent.
+        source: ``source(config, inputs, weights, parts) -> str``: the same computation as one expression of plain torch
+            (``torch``, ``F``, arithmetic and `helpers`), given the expressions of the inputs and of the weights; a part
+            is a function from an expression to an expression. It is what an exported network consists of; the contract
+            tests compare it with `build`.
+        helpers: source of top-level functions that `source` calls; equal texts are written once.
+        family: where it can be used: ``activation`` (element-wise, in recurrent cells) or ``structure`` (used by kinds,
+            never named in YAML).
+        config: pydantic model of its parameters.
+        shape: ``shape(config, input shapes) -> output shape``, without batch and time.
+        weights: ``weights(config, input shapes) -> specs`` of its parameter set, in the order that `build` takes them.
+        flops: ``flops(config, input shapes) -> int`` for one example and one time step; a multiply-add counts two.
+    """
+
+    name: str
+    summary: str
+    build: str
+    source: Callable[[Any, Sequence[str], Sequence[str], Sequence[Callable[[str], str]]], str]
+    helpers: tuple[str, ...] = ()
+    family: Literal["activation", "structure"] = "structure"
+    config: type[Options] = NoOptions
+    shape: Callable[[Any, Sequence[Shape]], Shape] = _same_shape
+    weights: Callable[[Any, Sequence[Shape]], tuple[WeightSpec, ...]] = _no_weights
+    flops: Callable[[Any, Sequence[Shape]], int] = _one_per_element
+
+
+def activation(
+    name: str, summary: str, build: str, source: str, *, config: type[Options] = NoOptions, flops_per_element: int = 1
+) -> Operation:
+    """An element-wise operation without weights, for recurrent cells.
+
+    Args:
+        name: as written in YAML.
+        summary: one line for listings.
+        build: dotted name of ``factory(config) -> function(x) -> Tensor`` of the same shape.
+        source: a format string of one plain-torch expression with ``{x}`` for the input and ``{parameter}`` for each
+            field of `config`, e.g. ``"F.leaky_relu({x}, {slope})"``.
+        config: the parameters; numbers and booleans only, since they are written into exported code.
+        flops_per_element: what one element costs.
+    """
+
+    def expression(
+        options: Options, inputs: Sequence[str], weights: Sequence[str], parts: Sequence[Callable[[str], str]]
+    ) -> str:
+        return source.format(x=inputs[0], **{key: repr(value) for key, value in options.model_dump().items()})
+
+    def flops(options: Options, shapes: Sequence[Shape]) -> int:
+        return flops_per_element * _one_per_element(options, shapes)
+
+    return Operation(name, summary, build, expression, family="activation", config=config, flops=flops)
+
+
+@dataclass(frozen=True)
+class SpaceKind:
+    """A way to declare a search space.
+
+    Attributes:
+        name: the value of ``space.kind``.
+        summary: one line for listings.
+        config: pydantic model of the ``space`` block.
+        build: ``build(config, builder, stage, share)`` adds decisions and templates to the graph builder. It is a plain
+            function, because kinds know operations by name only and never import torch. `stage` is ``search`` or
+            ``final``; `share` is the executor's sharing scope.
+        share: the sharing scopes that the kind can express, best default first.
+        references: ``references(config) -> {name: config}``: small fixed members of the same family that every run
+            trains beside the winner, each with exactly one architecture.
+    """
+
+    name: str
+    summary: str
+    config: type[Options]
+    build: Callable[[Any, GraphBuilder, Literal["search", "final"], str], None]
+    share: tuple[str, ...] = ("node",)
+    references: Callable[[Any], Mapping[str, Options]] = field(default=lambda config: {})
+
+
+@dataclass(frozen=True)
+class ControllerKind:
+    """Something that proposes architectures; `build` names a subclass of `nasforge.controllers.base.Controller`."""
+
+    name: str
+    summary: str
+    build: str
+    config: type[Options] = NoOptions
+
+
+class ExecutorOptions(Options):
+    """What every executor that trains weights is told.
+
+    Attributes:
+        share: the sharing scope, one of the space kind's.
+        hidden: features of the networks during the search.
+        recipe: read with the task's recipe model; here it stays null.
+    """
+
+    share: str
+    hidden: int = Field(gt=0)
+    recipe: Any = None
+
+
+@dataclass(frozen=True)
+class ExecutorKind:
+    """Something that runs child models; `build` names a subclass of `nasforge.executors.base.Executor`."""
+
+    name: str
+    summary: str
+    build: str
+    config: type[ExecutorOptions]
+
+
+@dataclass(frozen=True)
+class StrategyKind:
+    """A search algorithm; `build` names a subclass of `nasforge.strategies.base.Strategy`.
+
+    Attributes:
+        passes: ``passes(config)``: passes over the training data that a search makes, for the time left.
+        evaluations: ``evaluations(config)``: scores on validation minibatches that it asks for.
+        uniform: ``uniform(config)``: the same search with nothing to learn from rewards, for the random baseline: as
+            many weight steps, no evaluations.
+        defaults: components that a spec which names only the strategy gets, e.g. ``{"controller": "lstm"}``.
+    """
+
+    name: str
+    summary: str
+    build: str
+    config: type[Options]
+    passes: Callable[[Any], float]
+    evaluations: Callable[[Any], int]
+    uniform: Callable[[Any], Any]
+    defaults: Mapping[Literal["controller", "executor"], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """Data, loss, metric and reward; `build` names a subclass of `nasforge.tasks.base.Task`.
+
+    Attributes:
+        config: pydantic model of the ``task`` block.
+        recipe: pydantic model of a training recipe (``executor.recipe`` and ``train.recipe``).
+        kinds: the space kinds whose networks fit the task's shapes.
+        references: names of the well-known networks that every run trains beside the winner (`Task.reference_cores`).
+        search_recipe: what differs from the recipe's defaults when shared weights are trained.
+    """
+
+    name: str
+    summary: str
+    build: str
+    config: type[Options]
+    recipe: type[Options]
+    kinds: tuple[str, ...]
+    references: tuple[str, ...] = ()
+    search_recipe: Mapping[str, Any] = field(default_factory=dict)

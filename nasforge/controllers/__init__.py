@@ -1,0 +1,1 @@
+"""Controllers: they propose architectures from the decision list alone and learn from rewards."""

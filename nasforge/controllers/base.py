@@ -1,0 +1,72 @@
+"""The protocol of controllers.
+
+A strategy calls, any number of times and in any order, `propose` and then `update` with proposals that it has scored.
+A controller knows the decisions of a space and nothing else: neither graphs, nor tasks, nor executors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nasforge.space.architecture import Architecture
+from nasforge.space.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class ControllerReport:
+    """What one update did; every number is finite.
+
+    Attributes:
+        reward: mean reward of the proposals.
+        baseline: what was subtracted from the rewards, mean over the proposals.
+        entropy: mean entropy of the policy over a whole architecture, in nats; the log of the space's size for uniform
+            sampling of unconditional decisions.
+        loss: the value that was minimised.
+    """
+
+    reward: float
+    baseline: float
+    entropy: float
+    loss: float
+
+
+class Controller(ABC):
+    """Base class; subclasses are final.
+
+    Attributes:
+        space: the decisions.
+        seed: derives every random stream of the controller (`nasforge.seeds.derive`); nothing else is used.
+    """
+
+    def __init__(self, space: SearchSpace, config: Any, *, seed: int, device: str = "cpu") -> None:
+        self.space = space
+        self.config = config
+        self.seed = seed
+        self.device = device
+
+    @abstractmethod
+    def propose(self, count: int) -> list[Architecture]:
+        """Draw `count` valid architectures from the current policy; repeats are allowed."""
+
+    @abstractmethod
+    def update(self, proposals: Sequence[Architecture], rewards: Sequence[float]) -> ControllerReport:
+        """Learn from one group of scored proposals; higher rewards are better.
+
+        Args:
+            proposals: architectures of the space, at least one; not necessarily drawn by this controller.
+            rewards: one finite number each.
+
+        Raises:
+            ValueError: lengths differ, nothing is given, or a reward is not finite.
+        """
+
+    @abstractmethod
+    def state(self) -> Mapping[str, Any]:
+        """Everything that `load_state` needs to go on exactly: tensors, numbers, strings, and dicts and lists of them."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken, bit for bit on the same machine type, torch version and thread count."""

@@ -1,0 +1,197 @@
+"""The ENAS controller: an LSTM policy trained by REINFORCE (Pham et al. 2018, section 2.2; Williams 1992).
+
+With m_k ~ p(m; theta), rewards R_k and baselines b_k of a group of K proposals, one update is an Adam step on ::
+
+    advantage   A_k = R_k - b_k                     (divided by the standard deviation of R where asked for)
+    loss        -1/K sum_k A_k log p(m_k; theta)  -  entropy_weight * 1/K sum_k H(m_k; theta)
+    baseline    b <- decay * b + (1 - decay) * mean R        or, leave-one-out, b_k = mean of the other R
+
+H is the entropy of each categorical distribution on the path of m_k, summed over its decisions. The network is in
+`nasforge.controllers.policy`.
+
+Deviations from the authors' code (melodyguan/enas at 4bcfd73, the PTB controller):
+    * The entropy is that of the full distributions and has its own gradient; the authors add -p log p of the sampled
+      option to the reward.
+    * The advantage uses the baseline from before the update, which starts at the first mean and not at zero; the
+      authors' graph leaves the order open.
+    * Leave-one-out baselines and the division by the deviation, on by default, are not in the paper.
+    * A step whose gradient is not finite is skipped and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from nasforge.controllers import advantage
+from nasforge.controllers.base import Controller, ControllerReport
+from nasforge.controllers.options import LstmOptions
+from nasforge.controllers.policy import LstmPolicy, Walk
+from nasforge.seeds import derive
+from nasforge.space.architecture import Architecture
+from nasforge.space.search_space import SearchSpace
+
+
+@final
+class LstmController(Controller):
+    """An autoregressive policy over the decisions of any space.
+
+    Attributes:
+        policy: the network; after an update its gradients are those that the step used.
+        baseline: the moving average of the rewards; None before the first update and with ``leave_one_out``.
+        skipped_updates: how many updates were skipped because their gradient was not finite.
+    """
+
+    config: LstmOptions
+
+    def __init__(
+        self, space: SearchSpace, config: LstmOptions | None = None, *, seed: int, device: str = "cpu"
+    ) -> None:
+        super().__init__(space, config or LstmOptions(), seed=seed, device=device)
+        self.policy = LstmPolicy(space.decisions, self.config, seed=seed, device=device)
+        self.baseline: float | None = None
+        self.skipped_updates = 0
+        self._names = [name for name, _ in self.policy.named_parameters()]
+        self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate)
+        self._generator = torch.Generator().manual_seed(derive(seed, "controller", "sample"))
+
+    # Sampling --------------------------------------------------------------------------------------------------------
+
+    def propose(self, count: int) -> list[Architecture]:
+        return self.propose_with_log_prob(count)[0]
+
+    @torch.no_grad()
+    def propose_with_log_prob(self, count: int) -> tuple[list[Architecture], Tensor]:
+        """Draw `count` architectures; also their log-probabilities ``[count]`` under the current policy."""
+        widest = max((len(decision.options) for decision in self.space.decisions), default=0)
+        # Gumbel maximum: argmax_j (logit_j + g_j) ~ softmax(logit) with g = -log(e), e ~ Exp(1). All noise is drawn at
+        # once on the CPU, so the stream does not depend on the path taken or on the device.
+        noise = torch.empty(len(self.space), count, widest).exponential_(generator=self._generator)
+        gumbel = -noise.log().to(self.device)
+        walk = self.policy(count, lambda position, logits: (logits + gumbel[position, :, : logits.shape[1]]).argmax(1))
+        return self._decode(walk), walk.log_prob()
+
+    @torch.no_grad()
+    def argmax(self) -> Architecture:
+        """The greedy architecture: the most probable option of one decision after the other."""
+        return self._decode(self.policy(1, lambda position, logits: logits.argmax(1)))[0]
+
+    def _decode(self, walk: Walk) -> list[Architecture]:
+        return [self.space.decode(indices) for indices in walk.indices.tolist()]
+
+    # Evaluation ------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def log_prob(self, architectures: Sequence[Architecture]) -> Tensor:
+        """Log-probability of each architecture, ``[count]``; raises SpaceError where one is not of the space."""
+        log_prob: Tensor = self._forced(architectures).log_prob()
+        return log_prob
+
+    @torch.no_grad()
+    def entropy(self, architectures: Sequence[Architecture]) -> Tensor:
+        """Entropy in nats of each decision given the earlier choices, ``[count, decisions]``; 0 where it is absent.
+
+        Raises:
+            SpaceError: an architecture is not of the space.
+        """
+        entropy: Tensor = self._forced(architectures).entropy()
+        return entropy
+
+    def _forced(self, architectures: Sequence[Architecture]) -> Walk:
+        """The teacher-forced pass."""
+        checked = [self.space.encode(self.space.architecture(each)) for each in architectures]
+        given = torch.tensor(checked, dtype=torch.int64, device=self.device).clamp(min=0)
+        walk: Walk = self.policy(len(checked), lambda position, logits: given[:, position])
+        return walk
+
+    # Learning --------------------------------------------------------------------------------------------------------
+
+    def update(self, proposals: Sequence[Architecture], rewards: Sequence[float]) -> ControllerReport:
+        """One step of REINFORCE.
+
+        Raises:
+            ValueError: lengths differ, nothing is given, a reward is not finite, or there is one proposal where the
+                baseline or the normalisation needs two.
+            SpaceError: a proposal is no architecture of the space.
+        """
+        advantage.check_group(proposals, rewards)
+        rewards = [float(reward) for reward in rewards]
+        walk = self._forced(proposals)
+        advantages, baseline = self._advantages(rewards)
+        entropy = walk.entropy().sum(1).mean()
+        weights = torch.tensor(advantages, dtype=torch.float32, device=self.device)
+        loss = -(weights * walk.log_prob()).mean() - self.config.entropy_weight * entropy
+        stepped = self._step(loss)
+        return ControllerReport(
+            reward=advantage.mean(rewards),
+            baseline=baseline,
+            entropy=entropy.item(),
+            loss=loss.item() if stepped else 0.0,
+        )
+
+    def _advantages(self, rewards: Sequence[float]) -> tuple[list[float], float]:
+        """The advantages, and the mean of the baselines that they were taken from; moves the moving average."""
+        average = advantage.mean(rewards)
+        if self.config.baseline == "leave_one_out":
+            baselines, following = advantage.leave_one_out(rewards), None
+        else:
+            before = average if self.baseline is None else self.baseline
+            baselines = [before] * len(rewards)
+            following = advantage.moving_average(self.baseline, average, self.config.baseline_decay)
+        advantages = [reward - baseline for reward, baseline in zip(rewards, baselines, strict=True)]
+        if self.config.normalize_advantage:
+            advantages = advantage.normalized(advantages, rewards)
+        self.baseline = following
+        return advantages, advantage.mean(baselines)
+
+    def _step(self, loss: Tensor) -> bool:
+        """Descend on `loss`; False where that was not possible, and nothing moved."""
+        self._optimizer.zero_grad()
+        if not loss.requires_grad:  # a space of one architecture without decisions: nothing to learn
+            return bool(loss.isfinite())
+        loss.backward()  # type: ignore[no-untyped-call]
+        limit = math.inf if self.config.clip_norm is None else self.config.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), limit)
+        if not (norm.isfinite() and loss.isfinite()):
+            self._optimizer.zero_grad()
+            self.skipped_updates += 1
+            return False
+        self._optimizer.step()
+        return True
+
+    # State -----------------------------------------------------------------------------------------------------------
+
+    def state(self) -> Mapping[str, Any]:
+        """Weights, Adam's moments and step counts by weight name, baseline, generator (uint8) and skipped updates."""
+        moments = self._optimizer.state_dict()["state"]
+        return {
+            "weights": {name: _copy(value) for name, value in self.policy.state_dict().items()},
+            "adam": {
+                self._names[number]: {key: _copy(value) for key, value in moment.items()}
+                for number, moment in moments.items()
+            },
+            "baseline": [] if self.baseline is None else [self.baseline],
+            "generator": self._generator.get_state(),
+            "skipped_updates": self.skipped_updates,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.policy.load_state_dict(state["weights"])
+        # The optimiser keeps what it is given where type and device fit, hence the copies.
+        moments = {
+            self._names.index(name): {key: value.clone() for key, value in moment.items()}
+            for name, moment in state["adam"].items()
+        }
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.baseline = next(map(float, state["baseline"]), None)
+        self._generator.set_state(state["generator"].cpu())
+        self.skipped_updates = int(state["skipped_updates"])
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().cpu().clone()

@@ -1,0 +1,77 @@
+"""What users write under ``controller``, and the controllers that nasforge itself registers; torch is not imported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nasforge.components import ControllerKind, Options
+
+
+class RandomOptions(Options):
+    """Uniform sampling takes no options.
+
+    Attributes:
+        kind: ``random``.
+    """
+
+    kind: Literal["random"] = "random"
+
+
+class LstmOptions(Options):
+    """The autoregressive LSTM of ENAS (Pham et al. 2018), trained by REINFORCE.
+
+    The defaults are what measured best over 600 rewards on a text supernet, where the published values left the policy
+    uniform. "Paper" is the setting of the Penn Treebank search.
+
+    Attributes:
+        kind: ``lstm``.
+        units: width of the hidden state, of the embeddings and of the anchors (paper: 100).
+        learning_rate: of Adam (paper: 3.5e-4).
+        temperature: divides the logits before the tanh; above 1 is closer to uniform (paper: 5).
+        tanh_constant: bounds the logits to ±tanh_constant, so that no option is ever out of reach; null for no bound
+            (paper: 2.5).
+        entropy_weight: what one nat of the policy's entropy is worth in the loss (paper: 1e-4).
+        baseline: what is subtracted from a reward: ``leave_one_out``, the mean of the other rewards of its group, for
+            which an update needs two proposals; or ``moving_average``, over updates (paper).
+        baseline_decay: weight of the past in the moving average; the first update starts it at its own mean (paper:
+            not given; the authors' code: 0.99). Unused by ``leave_one_out``.
+        normalize_advantage: divide the advantages of a group by the standard deviation of its rewards, so that the
+            scale of the reward does not matter; an update then needs two proposals (paper: false).
+        recency_prior: r in the term -r d^2 on the logit of an input, where d is 1 for the newest option; 0 for none
+            (paper: not mentioned; the authors' code: 1/6).
+        bias: whether the LSTM and the output layers have biases (paper: false).
+        init_range: all weights start as U(±init_range) (paper: 0.1).
+        clip_norm: largest Euclidean norm of the gradient; null for no limit (paper: not mentioned).
+    """
+
+    kind: Literal["lstm"] = "lstm"
+    units: int = Field(default=100, ge=1, le=4096)
+    learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    temperature: float = Field(default=1.0, ge=1e-3)
+    tanh_constant: Annotated[float, Field(gt=0, le=1000)] | None = 2.5
+    entropy_weight: float = Field(default=3e-2, ge=0)
+    baseline: Literal["moving_average", "leave_one_out"] = "leave_one_out"
+    baseline_decay: float = Field(default=0.95, ge=0, lt=1)
+    normalize_advantage: bool = True
+    recency_prior: float = Field(default=0.0, ge=0, le=100)
+    bias: bool = True
+    init_range: float = Field(default=0.1, gt=0, le=10)
+    clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
+
+
+CONTROLLERS: tuple[ControllerKind, ...] = (
+    ControllerKind(
+        name="random",
+        summary="uniform over all architectures; learns nothing, the yardstick of every search",
+        build="nasforge.controllers.random:RandomController",
+        config=RandomOptions,
+    ),
+    ControllerKind(
+        name="lstm",
+        summary="the LSTM of ENAS: decides one after the other, learns from rewards by REINFORCE",
+        build="nasforge.controllers.lstm:LstmController",
+        config=LstmOptions,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Executors: they run child models, with shared weights or standalone, through one interpreter of plans."""

@@ -1,0 +1,101 @@
+"""The weight bank: one parameter set per share key, allocated when it is first used.
+
+Every set is drawn from its own random stream, named by the seed and the key, so the order of allocation changes
+nothing and a child trained alone starts from the same numbers whatever was built before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nasforge.components import WeightSpec
+from nasforge.errors import SpaceError
+from nasforge.seeds import derive
+
+
+class WeightBank:
+    """Parameter sets by share key.
+
+    Args:
+        seed: derives the stream of every set.
+        init_range: initialise matrices by U(±init_range); None for U(±1/sqrt(fan_in)).
+        device: where the parameters live.
+        dtype: their type.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        init_range: float | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._seed = seed
+        self._init_range = init_range
+        self._device = torch.device(device)
+        self._dtype = dtype
+        self._loaded: dict[str, Tensor] = {}
+        self._sets: dict[str, tuple[tuple[WeightSpec, ...], tuple[nn.Parameter, ...]]] = {}
+
+    def take(self, key: str, specs: Sequence[WeightSpec]) -> tuple[nn.Parameter, ...]:
+        """The parameters of `key`, allocated on the first call.
+
+        Raises:
+            SpaceError: nodes that share `key` disagree about its tensors.
+        """
+        wanted = tuple(specs)
+        if key not in self._sets:
+            self._sets[key] = wanted, tuple(self._fresh(key, spec) for spec in wanted)
+        specs_there, parameters = self._sets[key]
+        if specs_there != wanted:
+            raise SpaceError(f"nodes that share the weights '{key}' disagree: {specs_there} and {wanted}")
+        return parameters
+
+    def _fresh(self, key: str, spec: WeightSpec) -> nn.Parameter:
+        loaded = self._loaded.get(f"{key}.{spec.name}")
+        if loaded is not None:
+            value = _checked(f"{key}.{spec.name}", loaded, spec.shape).to(self._dtype, copy=True)
+        elif spec.init == "zeros":
+            value = torch.zeros(spec.shape, dtype=self._dtype)
+        elif spec.init == "ones":
+            value = torch.ones(spec.shape, dtype=self._dtype)
+        else:
+            bound = self._init_range if self._init_range is not None else 1.0 / math.sqrt(spec.fan_in)
+            generator = torch.Generator().manual_seed(derive(self._seed, "weights", key, spec.name))
+            value = torch.empty(spec.shape, dtype=self._dtype).uniform_(-bound, bound, generator=generator)
+        return nn.Parameter(value.to(self._device))
+
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """All parameters that were allocated, by ``key.name``, in order of the names."""
+        listed = {
+            f"{key}.{spec.name}": parameter
+            for key, (specs, parameters) in self._sets.items()
+            for spec, parameter in zip(specs, parameters, strict=True)
+        }
+        return dict(sorted(listed.items()))
+
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Continue with `values`, by the names of `named_parameters`.
+
+        Parameters that are allocated are overwritten; the others take their value when they are allocated, and what
+        `values` does not name is drawn as if nothing had been loaded.
+
+        Raises:
+            ValueError: a shape differs.
+        """
+        self._loaded = dict(values)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters().items():
+                if name in values:
+                    parameter.copy_(_checked(name, values[name], tuple(parameter.shape)))
+
+
+def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if tuple(value.shape) != shape:
+        raise ValueError(f"'{name}' has shape {tuple(value.shape)}, not {shape}")
+    return value

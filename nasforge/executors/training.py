@@ -1,0 +1,133 @@
+"""Weight steps: gradient, guard, clipping, schedule and update over active parameters only.
+
+One trainer serves shared weights and standalone children alike: each step is given the networks that take part. What a
+network does not name is not touched: no gradient, no weight decay, no momentum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nasforge.executors.network import Network
+from nasforge.tasks.base import Task
+from nasforge.tasks.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one weight step did.
+
+    Attributes:
+        loss: mean data loss over the networks; not finite where the step was skipped for it.
+        count: items of the batch.
+        gradient_norm: global norm before clipping.
+        skipped: whether the gradient was not finite, so that nothing moved and the carried state was reset.
+    """
+
+    loss: float
+    count: int
+    gradient_norm: float
+    skipped: bool
+
+
+def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    """The rate of step `step`, counted from 0.
+
+    The warm-up rises linearly over ``warmup_steps``, at most a tenth of the training; the schedule multiplies it.
+    """
+    warmup = min(recipe.warmup_steps, total_steps // 10)
+    factor = min(1.0, (step + 1) / (warmup + 1))
+    if recipe.schedule == "cosine":
+        progress = min(1.0, step / max(1, total_steps - 1))
+        factor *= recipe.final_fraction + (1 - recipe.final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))
+    elif recipe.schedule == "decay":
+        factor *= recipe.decay_rate ** max(0, step // steps_per_epoch - recipe.decay_start_epoch)
+    return max(recipe.minimum_learning_rate, recipe.learning_rate * factor)
+
+
+class Trainer:
+    """The optimiser and the position in the data of one training.
+
+    Args:
+        task: gives losses.
+        recipe: optimiser and schedule.
+        total_steps: the length of the training, for the schedule.
+        seed: derives masks and the order of the data.
+
+    Attributes:
+        step_number: steps done, skipped ones included.
+        skipped: how many were skipped.
+        items: how many items (tokens, images) were trained on, per network.
+    """
+
+    def __init__(self, task: Task, recipe: Recipe, total_steps: int, *, seed: int) -> None:
+        self._task = task
+        self._recipe = recipe
+        self._total_steps = total_steps
+        self._seed = seed
+        self._steps_per_epoch = task.steps_per_epoch(recipe)
+        self._states: list[Any] = []
+        # The list of the one group is replaced by the active parameters before every step; state is kept per parameter.
+        self._optimizer = _optimizer(recipe)
+        self.step_number = 0
+        self.skipped = 0
+        self.items = 0
+
+    def step(self, networks: Sequence[Network]) -> StepReport:
+        """One step on the next batch: the mean of the gradients of `networks`, each with its own carried state."""
+        if len(self._states) != len(networks):
+            self._states = [None] * len(networks)
+        active: dict[str, nn.Parameter] = {}
+        loss, count, states = 0.0, 0, []
+        for network, state in zip(networks, self._states, strict=True):
+            result = self._task.loss(network, self._recipe, self.step_number, state, self._seed)
+            (result.total / len(networks)).backward()  # type: ignore[no-untyped-call]
+            loss += float(result.data) / len(networks)
+            count = result.count
+            states.append(result.state)
+            active.update(network.parameters)
+        parameters = [parameter for parameter in active.values() if parameter.grad is not None]
+        norm = float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        skipped = not (math.isfinite(norm) and math.isfinite(loss))
+        if not skipped:
+            if self._recipe.clip_norm is not None:
+                nn.utils.clip_grads_with_norm_(parameters, self._recipe.clip_norm, torch.tensor(norm))
+            group = self._optimizer.param_groups[0]
+            group["params"] = parameters
+            group["lr"] = learning_rate(self._recipe, self.step_number, self._total_steps, self._steps_per_epoch)
+            self._optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None
+        self._states = [None] * len(networks) if skipped else states
+        self.step_number += 1
+        self.skipped += skipped
+        self.items += count
+        return StepReport(loss, count, norm, skipped)
+
+
+def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:
+    placeholder = [nn.Parameter(torch.zeros(1))]
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(
+            placeholder, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+        )
+    momentum = recipe.momentum
+    return torch.optim.SGD(
+        placeholder,
+        lr=recipe.learning_rate,
+        momentum=momentum,
+        nesterov=momentum > 0,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+
+
+def count_parameters(parameters: Mapping[str, nn.Parameter]) -> int:
+    """Number of weights."""
+    return sum(parameter.numel() for parameter in parameters.values())

@@ -1,0 +1,48 @@
+"""The files that a user takes home: the network as plain torch, its weights, its vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import safetensors.torch
+
+from nasforge.components import Operation
+from nasforge.errors import UsageError
+from nasforge.executors.network import Network
+from nasforge.export.python_module import language_model_source
+from nasforge.graph.plan import Plan
+from nasforge.tasks.base import Task
+from nasforge.tasks.language_model import LanguageModel
+
+
+def exported_files(
+    task: Task,
+    plan: Plan,
+    operations: Mapping[str, Operation],
+    network: Network,
+    *,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+) -> dict[str, bytes]:
+    """``model.py`` (no nasforge import), ``weights.safetensors`` and what else the task needs to be used.
+
+    Args:
+        task: the task that the network was trained on.
+        plan: the plan of the derived network.
+        operations: the catalogue's operations.
+        network: the trained network.
+        title: the first line of the module's docstring.
+        facts: (name, value) lines for it.
+
+    Raises:
+        UsageError: networks of this task cannot be exported.
+    """
+    if not isinstance(task, LanguageModel):
+        raise UsageError(f"networks of the task {type(task).__name__} cannot be exported as plain torch")
+    module = language_model_source(plan, operations, network, title=title, facts=facts)
+    values = {module.names[name]: value for name, value in network.copy_values().items()}
+    return {
+        "model.py": module.source.encode(),
+        "weights.safetensors": safetensors.torch.save(values),
+        "vocabulary.txt": "".join(f"{word}\n" for word in task.corpus.vocabulary.words).encode(),
+    }

@@ -1,0 +1,1 @@
+"""The gated supergraph: every alternative as an operation node of a networkx graph, with conditions on wires."""

@@ -1,0 +1,64 @@
+"""Compile checks: what must hold before a supergraph may be used."""
+
+from __future__ import annotations
+
+import networkx as nx
+
+from nasforge.errors import SpaceError, suggest
+from nasforge.graph.supergraph import Supergraph, Template
+from nasforge.space.decision import Term, exclude_one_another
+
+
+def check_supergraph(supergraph: Supergraph) -> None:
+    """Raise SpaceError unless the supergraph keeps the rules of the mechanism.
+
+    The rules: there is a ``main`` template; every template is acyclic; every node can reach the output; literals name
+    real options; the terms of a wire exclude one another; no wire is closed for every architecture; scans name a
+    template and bind exactly its inputs.
+    """
+    if "main" not in supergraph.templates:
+        raise SpaceError("the graph has no template 'main'")
+    options = {decision.name: decision.options for decision in supergraph.space.decisions}
+    for template in supergraph.templates.values():
+        _check_structure(template)
+        _check_scans(template, supergraph)
+        for wire in template.wires:
+            place = f"the wire {wire.source} -> {wire.target} of template '{template.name}'"
+            for term in wire.when.terms:
+                _check_literals(term, options, place)
+            terms = wire.when.terms
+            possible = [term for term in terms if not exclude_one_another(term, (), options)]
+            if not possible:
+                raise SpaceError(f"{place} can never be open")
+            for index, term in enumerate(terms):
+                for other in terms[index + 1 :]:
+                    if not exclude_one_another(term, other, options):
+                        raise SpaceError(f"{place} has terms that can hold together: {wire.when}")
+
+
+def _check_structure(template: Template) -> None:
+    if not nx.is_directed_acyclic_graph(template.graph):
+        raise SpaceError(f"template '{template.name}' has a cycle")
+    useful = nx.ancestors(template.graph, template.output) | {template.output}
+    lost = [name for name, node in template.nodes.items() if name not in useful and node.role != "input"]
+    if lost:
+        raise SpaceError(f"template '{template.name}' has nodes that cannot reach its output: {', '.join(lost)}")
+
+
+def _check_scans(template: Template, supergraph: Supergraph) -> None:
+    for node in template.nodes.values():
+        if node.role != "scan":
+            continue
+        called = supergraph.template(node.template)
+        bound = [key for key, _, _ in node.bind]
+        if sorted(bound) != sorted(called.inputs):
+            raise SpaceError(f"scan '{node.name}' binds {bound}, but template '{called.name}' takes {called.inputs}")
+
+
+def _check_literals(term: Term, options: dict[str, tuple[str, ...]], place: str) -> None:
+    for literal in term:
+        if literal.decision not in options:
+            raise SpaceError(f"{place} reads an unknown decision '{literal.decision}'")
+        if literal.option not in options[literal.decision]:
+            known = options[literal.decision]
+            raise SpaceError(f"{place} reads '{literal}', which is no option.{suggest(literal.option, known)}")

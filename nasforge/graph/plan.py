@@ -1,0 +1,162 @@
+"""Plans: what runs, in which order, when a given set of wires is open.
+
+An operation runs if and only if it is demanded: the walk goes back from the output through open wires. Pruning, unused
+nodes and loose ends therefore need no code of their own. A plan is a function of the set of open wires alone, the same
+for hard and for soft gates; nothing here knows about torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+
+from nasforge.errors import SpaceError
+from nasforge.graph.supergraph import Node, Supergraph, Template
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node to compute.
+
+    Attributes:
+        node: the node.
+        inputs: the values that it reads: names of inputs or of earlier steps. For a merge, those of its open wires.
+        wires: for a merge, the number of the wire at each input.
+    """
+
+    node: Node
+    inputs: tuple[str, ...]
+    wires: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the value that it gives."""
+        return self.node.name
+
+
+@dataclass(frozen=True)
+class TemplatePlan:
+    """The steps of one template in order, the value that it gives, and its wires' owner template."""
+
+    template: Template
+    steps: tuple[Step, ...]
+    output: str
+
+    @property
+    def share_keys(self) -> tuple[str, ...]:
+        """The keys of the parameter sets that the operations of the plan may own, each once, in order."""
+        return tuple(dict.fromkeys(weight_key(self.template, step.node) for step in self.steps if step.node.operation))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plans of the entry template and of every template that it calls."""
+
+    templates: Mapping[str, TemplatePlan]
+
+    @property
+    def main(self) -> TemplatePlan:
+        """The plan of the entry template."""
+        return self.templates["main"]
+
+
+@dataclass(frozen=True)
+class ScanPhases:
+    """The steps of a scanned template by how often they must run.
+
+    Attributes:
+        once: those that depend on constants only.
+        hoisted: those that depend on the sequence but not on the carry: they run once, on the whole sequence.
+        loop: those that must run at every time step.
+    """
+
+    once: tuple[Step, ...]
+    hoisted: tuple[Step, ...]
+    loop: tuple[Step, ...]
+
+
+def weight_key(template: Template, node: Node) -> str:
+    """The key of a node's parameter set in the bank."""
+    return f"{template.name}/{node.share}"
+
+
+def plan_architecture(supergraph: Supergraph, architecture: Mapping[str, str]) -> Plan:
+    """The plan of one architecture: hard gates, merges with one open wire are passed through."""
+    open_wires = {name: template.open_wires(architecture) for name, template in supergraph.templates.items()}
+    return _plan(supergraph, open_wires, pass_single=True)
+
+
+def plan_support(supergraph: Supergraph, open_wires: Mapping[str, frozenset[int]]) -> Plan:
+    """The plan of a set of open wires per template, for gates of any value: every merge is kept."""
+    return _plan(supergraph, open_wires, pass_single=False)
+
+
+def _plan(supergraph: Supergraph, open_wires: Mapping[str, frozenset[int]], *, pass_single: bool) -> Plan:
+    plans: dict[str, TemplatePlan] = {}
+    waiting = ["main"]
+    while waiting:
+        name = waiting.pop()
+        if name in plans:
+            continue
+        template = supergraph.template(name)
+        plans[name] = _plan_template(template, open_wires.get(name, frozenset()), pass_single=pass_single)
+        waiting += [step.node.template for step in plans[name].steps if step.node.role == "scan"]
+    return Plan(plans)
+
+
+def _plan_template(template: Template, open_wires: frozenset[int], *, pass_single: bool) -> TemplatePlan:
+    demanded: set[str] = set()
+    waiting = [template.output]
+    reads: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in demanded:
+            continue
+        demanded.add(name)
+        node = template.nodes[name]
+        inputs, wires = node.inputs, node.wires
+        if node.role == "merge":
+            kept = [(s, w) for s, w in zip(node.inputs, node.wires, strict=True) if w in open_wires]
+            if not kept:
+                raise SpaceError(f"'{name}' of template '{template.name}' is demanded, but no wire into it is open")
+            inputs, wires = tuple(s for s, _ in kept), tuple(w for _, w in kept)
+        reads[name] = inputs, wires
+        waiting += inputs
+    alias: dict[str, str] = {}
+    steps: list[Step] = []
+    for name, node in template.nodes.items():
+        if name not in demanded or node.role == "input":
+            continue
+        inputs, wires = reads[name]
+        resolved = tuple(alias.get(source, source) for source in inputs)
+        if pass_single and node.role == "merge" and len(resolved) == 1:
+            alias[name] = resolved[0]
+            continue
+        steps.append(Step(node, resolved, wires))
+    return TemplatePlan(template, tuple(steps), alias.get(template.output, template.output))
+
+
+def scan_phases(plan: TemplatePlan, bind: tuple[tuple[str, str, str], ...]) -> ScanPhases:
+    """Split the steps of a scanned template by what they descend from (see `ScanPhases`)."""
+    rank = {"constant": 0, "sequence": 1, "carry": 2}
+    depends = {key: rank[mode] for key, mode, _ in bind}
+    phases: tuple[list[Step], list[Step], list[Step]] = ([], [], [])
+    for step in plan.steps:
+        depends[step.name] = max((depends[source] for source in step.inputs), default=0)
+        phases[depends[step.name]].append(step)
+    return ScanPhases(*(tuple(phase) for phase in phases))
+
+
+def child_graph(plan: TemplatePlan) -> nx.DiGraph[str]:
+    """The chosen nodes and wires of one template as a networkx graph (nodes carry their `Step` under ``step``)."""
+    graph: nx.DiGraph[str] = nx.DiGraph(name=plan.template.name, output=plan.output)
+    used = {source for step in plan.steps for source in step.inputs} | {plan.output}
+    for name in plan.template.inputs:
+        if name in used:
+            graph.add_node(name)
+    for step in plan.steps:
+        graph.add_node(step.name, step=step)
+        graph.add_edges_from((source, step.name) for source in step.inputs)
+    return graph

@@ -1,0 +1,1 @@
+"""Space kinds: each turns its spec into decisions and templates by calls of the graph builder."""

@@ -1,0 +1,204 @@
+"""The recurrent cell of ENAS (Pham et al. 2018, section 2.1): a rooted tree of highway steps.
+
+Node 0 reads the input x_t and the previous state h_{t-1}; every later node l chooses one earlier node p and an
+activation f::
+
+    node 0   [u, t] = x_t W_x + (h_{t-1} * m) W_h (+ b)     s_0 = h_{t-1} + sigmoid(t) * (f_0(u) - h_{t-1})
+    node l   [u, t] = (s_p * m) W_l                         s_l = s_p + sigmoid(t) * (f_l(u) - s_p)
+    output   h_t = mean of s_l over the leaves (or over all nodes); state and output are the same
+
+m is a dropout mask, drawn once per window of text and the same for all nodes and time steps; None where there is no
+dropout. What the paper and each reference code do instead is listed in docs/enas.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nasforge.components import Options, SpaceKind
+from nasforge.graph.builder import GraphBuilder, TemplateBuilder
+from nasforge.graph.supergraph import OperationUse
+from nasforge.space.decision import ALWAYS, NEVER, Condition, all_of
+from nasforge.space.decision import Literal as Sign
+from nasforge.spec.choices import Activation, ChooseActivation, ChooseInput
+
+SHARE_KEYS: Mapping[str, str] = {
+    "node": "node{node}.{side}",
+    "edge": "node{node}.{side}.{input}",
+    "edge_op": "node{node}.{side}.{input}.{op}",
+}
+"""Sharing scopes as format strings: which parameter set the matrix of a (node, input, operation) alternative uses."""
+
+_PROJECT = OperationUse("projection", (("bias", False),))
+
+
+class NodeChoice(Options):
+    """What each node after the first chooses.
+
+    Attributes:
+        input: the earlier node whose state it reads.
+        op: its activation.
+    """
+
+    input: ChooseInput = ChooseInput()
+    op: ChooseActivation
+
+
+class FirstNode(Options):
+    """Node 0.
+
+    Attributes:
+        op: a fixed activation, or a choice. The paper, the authors' first code and ENAS-pytorch search it; the authors'
+            corrected code and DARTS fix it to tanh.
+    """
+
+    op: Activation | ChooseActivation
+
+
+class CellOutput(Options):
+    """How the new state is formed.
+
+    Attributes:
+        combine: ``mean``.
+        of: ``leaves`` (nodes that no node reads; the paper) or ``all`` (the authors' corrected code, DARTS).
+        clip_norm: the largest Euclidean norm of the state per example; longer states are scaled down (ENAS-pytorch: 25);
+            null for none (the paper).
+    """
+
+    combine: Literal["mean"] = "mean"
+    of: Literal["leaves", "all"] = "leaves"
+    clip_norm: Annotated[float, Field(gt=0, strict=False)] | None = 25.0
+
+
+class RecurrentCellSpec(Options):
+    """The ``space`` block of a recurrent cell.
+
+    Attributes:
+        kind: ``recurrent_cell``.
+        nodes: number of nodes, the first included (the paper: 12).
+        first: node 0; by default its activation is searched over the same options as every other node's.
+        each: what each later node chooses.
+        output: how the new state is formed.
+        input_bias: whether the x projection of node 0 has a bias (candidate and gate). Off in the paper; without it cells
+            with identity activations may not train at a high rate.
+    """
+
+    kind: Literal["recurrent_cell"] = "recurrent_cell"
+    nodes: int = Field(ge=1, le=64)
+    first: FirstNode | None = None
+    each: NodeChoice
+    output: CellOutput = CellOutput()
+    input_bias: bool = True
+
+
+def build(spec: RecurrentCellSpec, builder: GraphBuilder, stage: Literal["search", "final"], share: str) -> None:
+    """Emit the decisions and the templates ``cell`` (one time step) and ``main`` (a scan over time).
+
+    The two stages have the same graph. The width of the state is not written into it: shapes are inferred from the
+    input, so that search and final training may differ in width.
+
+    Args:
+        spec: the validated block.
+        builder: what is filled.
+        stage: ``search`` or ``final``.
+        share: a key of `SHARE_KEYS`.
+    """
+    labels = {use.label: use for use in spec.each.op.from_}
+    key = SHARE_KEYS[share]
+    cell = builder.template("cell")
+    x, h, mask = cell.input("x"), cell.input("h"), cell.input("mask")
+    states = [_first_node(spec, builder, cell, key, x=x, h=h, mask=mask)]
+    masked = {0: cell.op("node0.masked", OperationUse("mask"), [states[0], mask])} if spec.nodes > 1 else {}
+    for node in range(1, spec.nodes):
+        name = f"node{node}"
+        source = builder.decision(f"{name}.input", [f"node{j}" for j in range(node)], "input", owner=name)
+        op = builder.decision(f"{name}.op", list(labels), "op", owner=name)
+        wires: list[tuple[str, Condition]] = []
+        for j in range(node):
+            shared_pre: dict[str, str] = {}
+            for label, use in labels.items():
+                pre = f"{name}.pre.{j}" if share != "edge_op" else f"{name}.pre.{j}.{label}"
+                if pre not in shared_pre:
+                    weights = key.format(node=node, side="h", input=f"node{j}", op=label)
+                    shared_pre[pre] = cell.op(pre, _PROJECT, [masked[j]], share=weights, owner=name)
+                step = OperationUse("highway", parts=(use,))
+                value = cell.op(f"{name}.{j}.{label}", step, [states[j], pre], owner=name)
+                wires.append((value, all_of(Sign(source.name, f"node{j}"), Sign(op.name, label))))
+        states.append(cell.merge(name, "sum", wires, owner=name))
+        if node < spec.nodes - 1:
+            masked[node] = cell.op(f"{name}.masked", OperationUse("mask"), [states[node], mask])
+    leaves = [(state, when) for node, state in enumerate(states) if (when := _leaf(spec, node)) != NEVER]
+    output = cell.merge("output", "mean", leaves)
+    if spec.output.clip_norm is not None:
+        clip = OperationUse("clip_norm", (("max_norm", spec.output.clip_norm),))
+        output = cell.op("clipped", clip, [output])
+    cell.output(output)
+
+    main = builder.template("main")
+    inputs, state, mask = main.input("inputs"), main.input("state"), main.input("mask")
+    main.output(main.scan("states", "cell", sequence={"x": inputs}, carry={"h": state}, constant={"mask": mask}))
+
+
+def _first_node(
+    spec: RecurrentCellSpec, builder: GraphBuilder, cell: TemplateBuilder, key: str, *, x: str, h: str, mask: str
+) -> str:
+    """Node 0; the projection of x does not descend from the carry, so executors hoist it out of the time loop."""
+    choice = spec.first.op if spec.first else spec.each.op
+    uses = (choice,) if isinstance(choice, OperationUse) else choice.from_
+    decision = None if isinstance(choice, OperationUse) else builder.decision(
+        "node0.op", [use.label for use in uses], "op", owner="node0"
+    )
+    masked = cell.op("h.masked", OperationUse("mask"), [h, mask])
+    project = OperationUse("projection", (("bias", spec.input_bias),))
+    wires: list[tuple[str, Condition]] = []
+    per_op = "{op}" in key
+    pre = ""
+    for use in uses:
+        if per_op or not pre:
+            suffix = f".{use.label}" if per_op else ""
+            x_key = key.format(node=0, side="x", input="x", op=use.label)
+            h_key = key.format(node=0, side="h", input="h", op=use.label)
+            from_x = cell.op(f"node0.x{suffix}", project, [x], share=x_key, owner="node0")
+            from_h = cell.op(f"node0.h{suffix}", _PROJECT, [masked], share=h_key, owner="node0")
+            pre = cell.op(f"node0.pre{suffix}", OperationUse("add"), [from_x, from_h], owner="node0")
+        value = cell.op(f"node0.{use.label}", OperationUse("highway", parts=(use,)), [h, pre], owner="node0")
+        wires.append((value, all_of(Sign(decision.name, use.label)) if decision else ALWAYS))
+    return cell.merge("node0", "sum", wires, owner="node0")
+
+
+def _leaf(spec: RecurrentCellSpec, node: int) -> Condition:
+    """When node `node` goes into the output: always, or when no later node chose it (node 1 has no choice but node 0)."""
+    if spec.output.of == "all":
+        return ALWAYS
+    if node == 0 and spec.nodes > 1:
+        return NEVER
+    return all_of(*(Sign(f"node{l}.input", f"node{node}", positive=False) for l in range(node + 1, spec.nodes)))
+
+
+def references(spec: RecurrentCellSpec) -> Mapping[str, RecurrentCellSpec]:
+    """The one-node cell: a single highway step with an identity candidate, by the same recipe.
+
+    It has no hidden-norm clip: its state is a convex combination of past projections.
+    """
+    identity = OperationUse("identity")
+    alone = spec.model_copy(
+        update={
+            "nodes": 1,
+            "first": FirstNode.model_construct(op=identity),
+            "output": spec.output.model_copy(update={"clip_norm": None}),
+        }
+    )
+    return {"one_node": alone}
+
+
+KIND = SpaceKind(
+    name="recurrent_cell",
+    summary="a tree of highway steps, called once per time step (ENAS, section 2.1)",
+    config=RecurrentCellSpec,
+    build=build,
+    share=tuple(SHARE_KEYS),
+    references=references,
+)

@@ -1,0 +1,1 @@
+"""Operations by family. ``*_torch`` modules hold the functions; their neighbours declare them and import no torch."""

@@ -1,0 +1,1 @@
+"""A run: its directory, its jobs, the worker processes that do them, and its result."""

@@ -1,0 +1,159 @@
+"""The run directory: what is in it, who owns it, and what of it is finished.
+
+::
+
+    run.json          format version, status, arguments, versions, host, clock readings
+    space.yaml        byte copy of the file that the user gave;  resolved.yaml  defaults filled, profile applied
+    journal.jsonl     every event of the finished jobs, in the order of the plan
+    timing.jsonl      when jobs began and ended and how fast they were
+    checkpoints/JOB/  what a finished job left: result.json, journal.jsonl, weights, manifest.json with sha256
+    logs/             what worker processes wrote to their standard error
+    result.json       the verdict;  best/  what a user takes home
+
+A job's folder appears whole or not at all; a run goes on at the first job without one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nasforge.data.files import make_folder, write_folder_atomically, write_json_atomically
+from nasforge.errors import CorruptRunError, RunLockedError, UsageError
+
+FORMAT = 1
+_JOB_NAME = re.compile(r"[a-z0-9_-]{1,80}")
+
+
+class RunDirectory:
+    """Paths and small reads and writes of one run directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / ".lock")
+
+    @property
+    def run_file(self) -> Path:
+        """``run.json``."""
+        return self.path / "run.json"
+
+    def lock(self) -> None:
+        """Own the directory until this process ends.
+
+        Raises:
+            RunLockedError: another process owns it.
+        """
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            owner = self.read_run() if self.run_file.exists() else {}
+            who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+            raise RunLockedError(f"{self.path}: another process works on this run ({who}); wait for it or stop it") from None
+
+    def unlock(self) -> None:
+        """Let go of the directory."""
+        self._lock.release()
+
+    def read_run(self) -> dict[str, Any]:
+        """The contents of ``run.json``.
+
+        Raises:
+            UsageError: the directory holds no run.
+            CorruptRunError: the file is damaged or of a newer format.
+        """
+        if not self.run_file.is_file():
+            raise UsageError(f"{self.path}: no run here (there is no run.json)")
+        run = _read_json(self.run_file)
+        if not isinstance(run, dict) or not isinstance(run.get("format"), int):
+            raise CorruptRunError(f"{self.run_file}: not a run description")
+        if run["format"] > FORMAT:
+            raise CorruptRunError(f"{self.run_file}: format {run['format']} is newer than this nasforge reads ({FORMAT})")
+        return run
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        """Replace ``run.json``."""
+        write_json_atomically(self.run_file, dict(run))
+
+    def job_folder(self, job: str) -> Path:
+        """Where a finished job's files lie."""
+        if not _JOB_NAME.fullmatch(job):
+            raise ValueError(f"not a job name: {job!r}")
+        return self.path / "checkpoints" / job
+
+    def finished(self, job: str) -> bool:
+        """Whether the job's folder is there."""
+        return (self.job_folder(job) / "manifest.json").is_file()
+
+    def save_job(self, job: str, files: Mapping[str, bytes]) -> None:
+        """Write a finished job's files, with a manifest of their sha256, all at once."""
+        manifest = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+        make_folder(self.path / "checkpoints")
+        everything = {**files, "manifest.json": (json.dumps(manifest, indent=2) + "\n").encode()}
+        write_folder_atomically(self.job_folder(job), everything)
+
+    def read_job_file(self, job: str, name: str) -> bytes:
+        """A file of a finished job, checked against the manifest.
+
+        Raises:
+            CorruptRunError: the file or its manifest is missing or damaged.
+        """
+        folder = self.job_folder(job)
+        manifest = _read_json(folder / "manifest.json")
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise CorruptRunError(f"{folder / name}: cannot be read ({error.strerror})") from None
+        if not isinstance(manifest, dict) or manifest.get(name) != hashlib.sha256(content).hexdigest():
+            raise CorruptRunError(
+                f"{folder / name}: its sha256 is not the recorded one; delete {folder} to repeat this job with "
+                f"`nasforge resume {self.path}`"
+            )
+        return content
+
+    def read_job_result(self, job: str) -> dict[str, Any]:
+        """``result.json`` of a finished job."""
+        try:
+            result = json.loads(self.read_job_file(job, "result.json"))
+        except ValueError:
+            raise CorruptRunError(f"{self.job_folder(job) / 'result.json'}: not JSON") from None
+        if not isinstance(result, dict):
+            raise CorruptRunError(f"{self.job_folder(job) / 'result.json'}: not a result")
+        return result
+
+
+def claim(path: Path) -> RunDirectory:
+    """Make `path` a run directory that this process owns; an empty folder, or one without ``run.json``, is taken over.
+
+    Raises:
+        UsageError: it holds a run already; the message gives the resume command.
+        RunLockedError: another process is just making it.
+    """
+    make_folder(path)
+    directory = RunDirectory(path)
+    directory.lock()
+    if directory.run_file.exists():
+        directory.unlock()
+        raise UsageError(f"{path}: there is a run already; continue it with `nasforge resume {path}`")
+    return directory
+
+
+def next_folder(runs: Path, name: str) -> Path:
+    """The first free ``runs/NAME-0001``, counting on from the highest number there."""
+    pattern = re.compile(re.escape(name) + r"-(\d{4,})")
+    taken = [int(match[1]) for entry in (runs.iterdir() if runs.is_dir() else ()) if (match := pattern.fullmatch(entry.name))]
+    return runs / f"{name}-{max(taken, default=0) + 1:04d}"
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CorruptRunError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise CorruptRunError(f"{path}: not JSON") from None

@@ -1,0 +1,265 @@
+"""The jobs of a run, as functions from what earlier jobs left to files: what a worker process executes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nasforge.controllers.base import Controller
+from nasforge.errors import RunFailedError
+from nasforge.executors.network import Core, Network
+from nasforge.executors.resolve import resolve
+from nasforge.executors.shared import standalone
+from nasforge.executors.training import Trainer
+from nasforge.export.files import exported_files
+from nasforge.graph.builder import GraphBuilder
+from nasforge.graph.canonical import canonical_digest
+from nasforge.graph.plan import plan_architecture
+from nasforge.graph.supergraph import Supergraph
+from nasforge.plugins import Plugins
+from nasforge.run.compile import compile_space
+from nasforge.run.directory import RunDirectory
+from nasforge.run.plan import Job
+from nasforge.seeds import derive, stream
+from nasforge.space.architecture import Architecture
+from nasforge.spec.run_spec import RunSpec
+from nasforge.strategies.base import Event, Report, Strategy, Tick
+from nasforge.strategies.derive import Candidate, distinct, rank
+from nasforge.tasks.base import Score, Task
+
+Emit = Callable[[Report], None]
+SIZE_SAMPLES = 15
+"""Architectures whose median size the LSTM reference is given."""
+
+
+class Workshop:
+    """What the jobs of one run share in one process: spec, data, compiled graph."""
+
+    def __init__(self, spec: RunSpec, plugins: Plugins, directory: RunDirectory, *, base: Path, device: str) -> None:
+        self.spec = spec
+        self.operations = plugins.catalogue.operations
+        self.plugins = plugins
+        self.directory = directory
+        self.base = base
+        self.device = device
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, with its data in memory."""
+        task: Task = resolve(self.spec.task_kind.build)(self.spec.task, self.base, seed=self.spec.seed, device=self.device)
+        task.check(self.spec.search_recipe)
+        task.check(self.spec.final_recipe)
+        return task
+
+    @cached_property
+    def search_graph(self) -> Supergraph:
+        """The search stage of the space."""
+        return compile_space(self.spec, "search")
+
+    @cached_property
+    def final_graph(self) -> Supergraph:
+        """The final stage of the space."""
+        return compile_space(self.spec, "final")
+
+    def run(self, job: Job, emit: Emit) -> dict[str, bytes]:
+        """Do `job` and return the files that it leaves."""
+        if job.kind == "search":
+            return self._search(job, emit)
+        if job.kind == "reference":
+            return self._reference(job, emit)
+        return self._short(job, emit) if job.kind == "short" else self._train(job, emit)
+
+    # Searching -------------------------------------------------------------------------------------------------------
+
+    def _search(self, job: Job, emit: Emit) -> dict[str, bytes]:
+        spec, seed = self.spec, derive(self.spec.seed, job.arm)
+        uniform = job.arm == "baseline"
+        executor = resolve(spec.executor_kind.build)(
+            self.search_graph,
+            self.operations,
+            self.task,
+            spec.search_recipe,
+            width=spec.executor.hidden,
+            # Both arms start from the same weights: what differs between them is the search alone.
+            seed=derive(spec.seed, "search weights"),
+            device=self.device,
+        )
+        strategy: Strategy = resolve(spec.strategy_kind.build)(
+            spec.strategy_kind.uniform(spec.strategy) if uniform else spec.strategy,
+            space=self.search_graph.space,
+            controller=self._controller(uniform, seed),
+            executor=executor,
+            task=self.task,
+            recipe=spec.search_recipe,
+            seed=seed,
+        )
+        for report in strategy.search():
+            emit(report)
+        count = spec.derive.candidates + (self._extra_candidates() if uniform else 0)
+        candidates = distinct(strategy.propose, self._canonical, count)
+        ranking: list[Candidate] = []
+        for report in rank(candidates, executor, self.task, ranking):
+            emit(report)
+        if not ranking:
+            raise RunFailedError("no candidate has a finite proxy score; lower executor.recipe.learning_rate")
+        shortlist = [_candidate_facts(candidate) for candidate in ranking[: spec.derive.shortlist]]
+        result = {"data": dict(self.task.facts()), "cost": asdict(strategy.cost), "ranked": len(ranking), "shortlist": shortlist}
+        return {"result.json": _json(result)}
+
+    def _controller(self, uniform: bool, seed: int) -> Controller:
+        kind = self.plugins.catalogue.controllers["random"] if uniform else self.spec.controller_kind
+        config = kind.config() if uniform else self.spec.controller
+        controller: Controller = resolve(kind.build)(
+            self.search_graph.space, config, seed=derive(seed, "controller"), device=self.device
+        )
+        return controller
+
+    def _extra_candidates(self) -> int:
+        """Whole-split evaluations that read as many items as the rewards of the other arm (rounded down)."""
+        evaluations = self.spec.strategy_kind.evaluations(self.spec.strategy)
+        return evaluations * self.task.minibatch_items() // self.task.split_items("valid")
+
+    def _canonical(self, architecture: Architecture) -> str:
+        return canonical_digest(self.search_graph, architecture)
+
+    # Training from scratch -------------------------------------------------------------------------------------------
+
+    def _fresh(self, architecture: Architecture, graph: Supergraph | None = None) -> Network:
+        spec = self.spec
+        return standalone(
+            graph or self.final_graph,
+            architecture,
+            self.operations,
+            self.task,
+            spec.final_recipe,
+            width=spec.train.hidden,
+            seed=derive(spec.seed, "final weights"),
+            device=self.device,
+        )
+
+    def _fit(self, network: Network, epochs: int, emit: Emit, title: str) -> Trainer:
+        task, recipe = self.task, self.spec.final_recipe
+        per_epoch = task.steps_per_epoch(recipe)
+        trainer = Trainer(task, recipe, epochs * per_epoch, seed=derive(self.spec.seed, "final training"))
+        for epoch in range(epochs):
+            losses: list[float] = []
+            for step in range(per_epoch):
+                report = trainer.step([network])
+                if not report.skipped:
+                    losses.append(report.loss)
+                recent = losses[-50:]
+                shown = {"loss": sum(recent) / len(recent)} if recent else {}
+                done, total = epoch * per_epoch + step + 1, epochs * per_epoch
+                emit(Tick(f"{title}, epoch {epoch + 1}/{epochs}", done, total, shown, done / total))
+            score = task.evaluate(network, "valid", exact=False)
+            loss = sum(losses) / len(losses) if losses else None
+            facts = {"epoch": epoch, "loss": loss, "skipped": trainer.skipped, "valid": _finite(score.value)}
+            emit(Event("epoch", facts))
+        return trainer
+
+    def _short(self, job: Job, emit: Emit) -> dict[str, bytes]:
+        shortlist = self.directory.read_job_result(job.arm)["shortlist"]
+        if job.index >= len(shortlist):
+            return {"result.json": _json({"valid": None, "reason": "the search held fewer distinct candidates"})}
+        architecture = self.final_graph.space.architecture(shortlist[job.index]["decisions"])
+        network = self._fresh(architecture)
+        self._fit(network, self.spec.derive.short_epochs, emit, "from scratch")
+        valid = self.task.evaluate(network, "valid", exact=False)
+        return {"result.json": _json({"valid": _finite(valid.value), "epochs": self.spec.derive.short_epochs})}
+
+    def _train(self, job: Job, emit: Emit) -> dict[str, bytes]:
+        chosen = self._winner(job.arm)
+        architecture = self.final_graph.space.architecture(chosen["decisions"])
+        network = self._fresh(architecture)
+        trainer = self._fit(network, self.spec.train.epochs, emit, "from scratch")
+        trained = self._trained(network, trainer, emit)
+        result = {**chosen, "parameters": network.count(), "trained": trained}
+        files = {"result.json": _json(result)}
+        if job.arm == "search":
+            files |= self._take_home(architecture, network, chosen, trained)
+        return files
+
+    def _winner(self, arm: str) -> dict[str, Any]:
+        """The shortlisted candidate that did best after its short training; the best proxy where none was finite."""
+        shortlist = self.directory.read_job_result(arm)["shortlist"]
+        metric = self.task.metric
+        best, best_value = dict(shortlist[0]), math.inf if metric.direction == "min" else -math.inf
+        for index, candidate in enumerate(shortlist if self.spec.derive.shortlist > 1 else ()):
+            value = self.directory.read_job_result(f"{arm}-short-{index}")["valid"]
+            if value is not None and metric.better(value, best_value):
+                best, best_value = {**candidate, "short": {"epochs": self.spec.derive.short_epochs, "valid": value}}, value
+        return best
+
+    def _trained(self, network: Network, trainer: Trainer, emit: Emit) -> dict[str, Any]:
+        scores: dict[str, Score] = {}
+        for index, split in enumerate(("valid", "test")):
+            emit(Tick(f"evaluating on the {split} split", index, 2))
+            scores[split] = self.task.evaluate(network, split, exact=True)  # type: ignore[arg-type]
+        metric = self.task.metric
+        return {
+            "metric": metric.name,
+            "direction": metric.direction,
+            "valid": _finite(scores["valid"].value),
+            "test": _finite(scores["test"].value),
+            "epochs": self.spec.train.epochs,
+            "items": trainer.items,
+            "skipped_steps": trainer.skipped,
+        }
+
+    def _take_home(
+        self, architecture: Architecture, network: Network, chosen: Mapping[str, Any], trained: Mapping[str, Any]
+    ) -> dict[str, bytes]:
+        data = self.task.facts()
+        facts = [
+            ("corpus", f"{data['name']} (sha256 {data['sha256']})"),
+            (f"test {trained['metric']}", f"{trained['test']}"),
+            (f"valid {trained['metric']}", f"{trained['valid']}"),
+            ("epochs", f"{trained['epochs']}"),
+            ("canonical digest", str(chosen["canonical_digest"])),
+        ]
+        plan = plan_architecture(self.final_graph, architecture)
+        return exported_files(self.task, plan, self.operations, network, title=self.spec.name, facts=facts)
+
+    def _reference(self, job: Job, emit: Emit) -> dict[str, bytes]:
+        name = job.name.removeprefix("reference-").replace("-", "_")
+        spec = self.spec
+        configs = spec.space_kind.references(spec.space)
+        if name in configs:
+            builder = GraphBuilder("final")
+            spec.space_kind.build(configs[name], builder, "final", spec.executor.share)
+            graph = builder.finish()
+            network = self._fresh(graph.space.sample(stream(0, "the only one")), graph)
+        else:
+            rng = stream(spec.seed, "reference size")
+            sizes = sorted(self._fresh(self.final_graph.space.sample(rng)).count() for _ in range(SIZE_SAMPLES))
+            cores: Mapping[str, Core] = self.task.reference_cores(
+                spec.train.hidden, sizes[len(sizes) // 2], derive(spec.seed, "final weights")
+            )
+            core = cores[name]
+            shell = self.task.shell(core.width, spec.final_recipe, derive(spec.seed, "final weights"))
+            network = Network(shell, core)
+        trainer = self._fit(network, spec.train.epochs, emit, "from scratch")
+        trained = self._trained(network, trainer, emit)
+        return {"result.json": _json({"name": name, "parameters": network.count(), "trained": trained})}
+
+
+def _candidate_facts(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "digest": candidate.architecture.digest,
+        "canonical_digest": candidate.canonical_digest,
+        "decisions": dict(candidate.architecture),
+        "proxy": candidate.proxy.value,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

@@ -1,0 +1,76 @@
+"""The plan of a run: its jobs and what each waits for.
+
+::
+
+    search            search-short-0..K-1      search-train
+    baseline          baseline-short-0..K-1    baseline-train
+                                               reference-lstm, reference-one_node
+
+An arm is one search and what comes of it. Jobs read only what the jobs before them left in the run directory, so that
+they may run in any process, and a resumed run repeats nothing that is finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Arm = Literal["search", "baseline"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work of one process.
+
+    Attributes:
+        name: unique in the run; names its folder.
+        kind: ``search``, ``short`` (a short training from scratch), ``train`` (the final one) or ``reference``.
+        arm: which search it belongs to; empty for references.
+        index: which of the shortlist, for ``short``.
+        needs: jobs that must be finished before.
+        cost: expected passes over the training data, for the time left.
+        title: what a user reads.
+    """
+
+    name: str
+    kind: Literal["search", "short", "train", "reference"]
+    arm: str
+    needs: tuple[str, ...]
+    cost: float
+    title: str
+    index: int = 0
+
+
+def plan_jobs(
+    *,
+    strategy: str,
+    search_epochs: float,
+    shortlist: int,
+    short_epochs: int,
+    train_epochs: int,
+    baseline: bool,
+    references: Sequence[str],
+) -> tuple[Job, ...]:
+    """All jobs of a run, in the order in which the journal tells them."""
+    arms: list[tuple[Arm, str]] = [("search", strategy)]
+    if baseline:
+        arms.append(("baseline", "random"))
+    jobs = [Job(arm, "search", arm, (), search_epochs, f"search ({title})") for arm, title in arms]
+    # A shortlist of one needs no short training: there is nothing to choose from.
+    shortlist = shortlist if shortlist > 1 else 0
+    for arm, title in arms:
+        jobs += [
+            Job(f"{arm}-short-{i}", "short", arm, (arm,), short_epochs, f"short training {i + 1} ({title})", i)
+            for i in range(shortlist)
+        ]
+    for arm, title in arms:
+        needs = tuple(f"{arm}-short-{i}" for i in range(shortlist))
+        jobs.append(Job(f"{arm}-train", "train", arm, (arm, *needs), train_epochs, f"final training ({title})"))
+    jobs += [Job(f"reference-{n}", "reference", "", (), 0.5 * train_epochs, f"reference ({n})") for n in references]
+    return tuple(jobs)
+
+
+def ready(jobs: Sequence[Job], finished: set[str], taken: set[str]) -> list[Job]:
+    """The jobs that may start now, in the order of the plan."""
+    return [job for job in jobs if job.name not in finished | taken and finished.issuperset(job.needs)]

@@ -1,0 +1,113 @@
+"""Worker processes of one thread each: started, fed with jobs, listened to, stopped.
+
+A worker that crashes takes nothing with it: its job left no files, and the run says which job and where its log is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import nasforge.errors as errors
+from nasforge.data.files import make_folder
+from nasforge.run.plan import Job
+
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a worker said: `body` is one JSON object, or None when it ended."""
+
+    worker: int
+    body: dict[str, Any] | None
+
+
+class Worker:
+    """One process; at most one job at a time."""
+
+    def __init__(self, number: int, run: Path, threads: int, inbox: queue.Queue[Message]) -> None:
+        self.number = number
+        self.job: Job | None = None
+        make_folder(run / "logs")
+        self.log = run / "logs" / f"worker-{number}.log"
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "nasforge.run.worker", str(run)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=descriptor,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+        finally:
+            os.close(descriptor)
+        assert self.process.stdout is not None
+        threading.Thread(target=self._listen, args=(self.process.stdout, inbox), daemon=True).start()
+
+    def _listen(self, lines: IO[str], inbox: queue.Queue[Message]) -> None:
+        for line in lines:
+            inbox.put(Message(self.number, json.loads(line)))
+        self.process.wait()
+        inbox.put(Message(self.number, None))
+
+    def give(self, job: Job) -> None:
+        """Hand over a job."""
+        assert self.process.stdin is not None
+        self.job = job
+        try:
+            self.process.stdin.write(job.name + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # The process has ended; its last message says why.
+
+    def failure(self, body: dict[str, Any] | None) -> errors.NasforgeError:
+        """The error behind a worker's end or its ``error`` message."""
+        doing = f" during the job '{self.job.title}'" if self.job else ""
+        if body is not None:
+            kind = getattr(errors, str(body["error"]["type"]), errors.RunFailedError)
+            if isinstance(kind, type) and issubclass(kind, errors.NasforgeError) and kind is not errors.SpecError:
+                return kind(str(body["error"]["message"]))
+            return errors.RunFailedError(str(body["error"]["message"]))
+        code = self.process.returncode
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return errors.RunFailedError(f"a worker process {how}{doing}; what it wrote is in {self.log}")
+
+
+class Pool:
+    """A fixed number of workers and one inbox for what they say."""
+
+    def __init__(self, run: Path, size: int, threads: int) -> None:
+        self.inbox: queue.Queue[Message] = queue.Queue()
+        self.workers = [Worker(number, run, threads, self.inbox) for number in range(size)]
+
+    def idle(self) -> list[Worker]:
+        """Workers without a job."""
+        return [worker for worker in self.workers if worker.job is None]
+
+    def stop(self) -> None:
+        """End all workers; those that do not end in time are killed."""
+        for worker in self.workers:
+            worker.process.terminate()
+        for worker in self.workers:
+            try:
+                worker.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            for pipe in (worker.process.stdin, worker.process.stdout):
+                if pipe is not None and not pipe.closed:
+                    try:
+                        pipe.close()
+                    except BrokenPipeError:
+                        pass

@@ -1,0 +1,272 @@
+"""The runner: gives jobs to workers in the order of the plan, keeps what they leave, writes the result.
+
+It never touches a tensor: everything that computes happens in worker processes (`nasforge.run.worker`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import queue
+import socket
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nasforge import __version__
+from nasforge.data.files import (
+    append_line,
+    make_folder,
+    write_bytes_atomically,
+    write_json_atomically,
+    write_text_atomically,
+)
+from nasforge.errors import NasforgeError
+from nasforge.graph.png import png_bytes
+from nasforge.graph.picture import architecture_picture
+from nasforge.graph.svg import svg
+from nasforge.graph.supergraph import Supergraph
+from nasforge.plugins import Plugins
+from nasforge.run.compile import compile_space
+from nasforge.run.directory import FORMAT, RunDirectory
+from nasforge.run.plan import Job, ready
+from nasforge.run.pool import Message, Pool
+from nasforge.run.result import build_result, to_json
+from nasforge.run.spec_of_run import jobs_of
+from nasforge.space.architecture import Architecture
+from nasforge.spec.run_spec import RunSpec
+
+VERSIONED = ("torch", "numpy", "pydantic", "networkx")
+
+
+class Observer(ABC):
+    """Who watches a run. Called by the runner, in its thread, never inside a computation."""
+
+    @abstractmethod
+    def started(self, jobs: Sequence[Job], finished: Sequence[Job]) -> None:
+        """The run begins; `finished` were done before (a resumed run)."""
+
+    @abstractmethod
+    def job_started(self, job: Job) -> None:
+        """A worker took a job."""
+
+    @abstractmethod
+    def ticked(self, job: Job, tick: Mapping[str, Any]) -> None:
+        """A job got on (see `nasforge.strategies.base.Tick`)."""
+
+    @abstractmethod
+    def happened(self, job: Job, event: Mapping[str, Any]) -> None:
+        """A job reported an event (see `nasforge.strategies.base.Event`)."""
+
+    @abstractmethod
+    def job_finished(self, job: Job, seconds: float) -> None:
+        """A job's files are in place."""
+
+
+def start_run(
+    directory: RunDirectory,
+    spec: RunSpec,
+    *,
+    source: bytes,
+    arguments: Mapping[str, Any],
+    device: str,
+    threads: int,
+    base: Path,
+    plugin_files: Sequence[Path],
+) -> None:
+    """Write what a run needs to be done, or gone on with, by anybody: ``space.yaml``, ``resolved.yaml``, ``run.json``.
+
+    Args:
+        directory: claimed by this process.
+        spec: what is to be done.
+        source: the bytes of the user's file.
+        arguments: of the command line, for the record.
+        device: e.g. ``cpu``.
+        threads: per worker process.
+        base: the folder that relative paths in the spec start from.
+        plugin_files: plugin files named on the command line.
+    """
+    write_bytes_atomically(directory.path / "space.yaml", source)
+    resolved = yaml.safe_dump(spec.resolved(), sort_keys=False, allow_unicode=True, width=110)
+    write_text_atomically(directory.path / "resolved.yaml", resolved)
+    directory.write_run(
+        {
+            "format": FORMAT,
+            "status": "started",
+            "name": spec.name,
+            "seed": spec.seed,
+            "profile": spec.profile,
+            "arguments": dict(arguments),
+            "device": device,
+            "threads": threads,
+            "workers": n_workers(spec),
+            "backend": "python",
+            "base": str(base),
+            "plugin_files": [str(path) for path in plugin_files],
+            "versions": versions(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _now(),
+        }
+    )
+
+
+class Runner:
+    """One process's work on a run directory that it owns.
+
+    Args:
+        directory: locked by this process.
+        spec: the run's spec.
+        plugins: for compiling the space.
+        observer: who watches.
+    """
+
+    def __init__(self, directory: RunDirectory, spec: RunSpec, plugins: Plugins, observer: Observer) -> None:
+        self._directory = directory
+        self._spec = spec
+        self._observer = observer
+        self._jobs = jobs_of(spec)
+        self._started: dict[str, float] = {}
+        self._supergraph: Supergraph = compile_space(spec, "final")
+
+    def run(self) -> dict[str, Any]:
+        """Do what is not finished and return the result.
+
+        Raises:
+            NasforgeError: a job failed; what is finished stays, and the status says ``failed``.
+            KeyboardInterrupt: passed on, with the status ``interrupted``.
+        """
+        finished = [job for job in self._jobs if self._directory.finished(job.name)]
+        self._observer.started(self._jobs, finished)
+        self._status("running", pid=os.getpid(), host=socket.gethostname())
+        try:
+            self._do({job.name for job in finished})
+            result = self._conclude()
+        except KeyboardInterrupt:
+            self._status("interrupted")
+            raise
+        except NasforgeError:
+            self._status("failed")
+            raise
+        self._status("done", ended=_now())
+        return result
+
+    def _do(self, finished: set[str]) -> None:
+        self._write_journal(finished)
+        left = [job for job in self._jobs if job.name not in finished]
+        if not left:
+            return
+        run = self._directory.read_run()
+        pool = Pool(self._directory.path, min(n_workers(self._spec), len(left)), int(run["threads"]))
+        try:
+            while len(finished) < len(self._jobs):
+                taken = {worker.job.name for worker in pool.workers if worker.job}
+                for worker, job in zip(pool.idle(), ready(self._jobs, finished, taken), strict=False):
+                    worker.give(job)
+                    self._started[job.name] = time.monotonic()
+                    self._time({"job": job.name, "started": _now()})
+                    self._observer.job_started(job)
+                message = _next(pool.inbox)
+                if message is not None:
+                    self._heed(pool, message, finished)
+        finally:
+            pool.stop()
+
+    def _heed(self, pool: Pool, message: Message, finished: set[str]) -> None:
+        worker, body = pool.workers[message.worker], message.body
+        if body is None or "error" in body:
+            raise worker.failure(body)
+        job = worker.job
+        if job is None:
+            return
+        if "tick" in body:
+            self._observer.ticked(job, body["tick"])
+        elif "event" in body:
+            self._observer.happened(job, body["event"])
+        elif "done" in body:
+            worker.job = None
+            seconds = time.monotonic() - self._started[job.name]
+            finished.add(job.name)
+            self._write_journal(finished)
+            self._time({"job": job.name, "ended": _now(), "seconds": round(seconds, 3)})
+            self._observer.job_finished(job, seconds)
+
+    def _write_journal(self, finished: set[str]) -> None:
+        """All events so far, in the order of the plan, whichever worker was faster: equal runs have equal journals."""
+        parts = [{"event": "run", "name": self._spec.name, "seed": self._spec.seed, "profile": self._spec.profile}]
+        text = "".join(json.dumps(part) + "\n" for part in parts).encode()
+        for job in self._jobs:
+            if job.name not in finished:
+                break
+            text += self._directory.read_job_file(job.name, "journal.jsonl")
+        write_bytes_atomically(self._directory.path / "journal.jsonl", text)
+
+    def _conclude(self) -> dict[str, Any]:
+        directory, spec = self._directory, self._spec
+        search = directory.read_job_result("search")
+        result = build_result(
+            spec,
+            self._jobs,
+            directory,
+            size=self._supergraph.space.size,
+            data=search["data"],
+            versions=versions(),
+        )
+        best = directory.path / "best"
+        make_folder(best)
+        for name in ("model.py", "weights.safetensors", "vocabulary.txt"):
+            write_bytes_atomically(best / name, directory.read_job_file("search-train", name))
+        self._write_architecture(best, self._supergraph.space.architecture(result["best"]["decisions"]), result)
+        write_text_atomically(directory.path / "result.json", to_json(result))
+        return result
+
+    def _write_architecture(self, best: Path, architecture: Architecture, result: Mapping[str, Any]) -> None:
+        described = {
+            "nasforge": 1,
+            "digest": result["best"]["digest"],
+            "canonical_digest": result["best"]["canonical_digest"],
+            "decisions": dict(architecture),
+            "space": self._spec.resolved()["space"],
+        }
+        write_json_atomically(best / "architecture.json", described)
+        trained = result["best"]["trained"]
+        title = f"{self._spec.name}: test {trained['metric']} {trained['test']:.2f}" if trained["test"] else self._spec.name
+        picture = architecture_picture(self._supergraph, architecture, title=title)
+        write_text_atomically(best / "cell.svg", svg(picture))
+        write_bytes_atomically(best / "cell.png", png_bytes(picture))
+
+    def _status(self, status: str, **more: Any) -> None:
+        self._directory.write_run({**self._directory.read_run(), "status": status, **more})
+
+    def _time(self, entry: Mapping[str, Any]) -> None:
+        append_line(self._directory.path / "timing.jsonl", json.dumps(entry), durable=False)
+
+
+def n_workers(spec: RunSpec) -> int:
+    """Processes that train side by side: as told, else two where there are two cores."""
+    return spec.workers if spec.workers is not None else min(2, os.cpu_count() or 1)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers depend on."""
+    libraries = {name: metadata.version(name) for name in VERSIONED}
+    return {"nasforge": __version__, "python": platform.python_version(), **libraries}
+
+
+def _next(inbox: queue.Queue[Message]) -> Message | None:
+    """The next message, or None after a moment, so that a Ctrl-C is never kept waiting."""
+    try:
+        return inbox.get(timeout=0.5)
+    except queue.Empty:
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

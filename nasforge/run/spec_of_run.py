@@ -1,0 +1,32 @@
+"""The spec and the jobs of a run directory: the same for the runner, its workers and whoever reads a run later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nasforge.plugins import Plugins
+from nasforge.run.directory import RunDirectory
+from nasforge.run.plan import Job, plan_jobs
+from nasforge.spec.run_spec import RunSpec, load_run_spec
+
+
+def spec_of(directory: RunDirectory, plugins: Plugins) -> RunSpec:
+    """The spec of ``resolved.yaml``: nothing of it depends on profiles or overrides any more."""
+    spec = load_run_spec(directory.path / "resolved.yaml", plugins)
+    return replace(spec, profile=directory.read_run().get("profile"))
+
+
+def jobs_of(spec: RunSpec) -> tuple[Job, ...]:
+    """The plan of a run of `spec`."""
+    references: list[str] = []
+    if spec.compare.references:
+        references = [*spec.task_kind.references, *spec.space_kind.references(spec.space)]
+    return plan_jobs(
+        strategy=spec.strategy_kind.name,
+        search_epochs=spec.strategy_kind.passes(spec.strategy),
+        shortlist=spec.derive.shortlist,
+        short_epochs=spec.derive.short_epochs,
+        train_epochs=spec.train.epochs,
+        baseline=spec.compare.random,
+        references=[name.replace("_", "-") for name in references],
+    )

@@ -1,0 +1,119 @@
+"""A worker process: reads job names, does the jobs, reports in JSON lines.
+
+Started as ``python -m nasforge.run.worker RUN_DIR``. A line on standard input is the name of a job; standard output
+carries one JSON object a line: ``{"tick": ...}``, ``{"event": ...}``, and for each job one ``{"done": NAME}`` or
+``{"error": {"type", "message"}}``. What libraries print goes to standard error, which the runner keeps in ``logs/``.
+When the runner is gone, the next report fails and the process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from nasforge.errors import NasforgeError, RunFailedError
+from nasforge.plugins import build_plugins
+from nasforge.run.directory import RunDirectory
+from nasforge.run.plan import Job
+from nasforge.run.spec_of_run import jobs_of, spec_of
+from nasforge.strategies.base import Event, Report, Tick
+
+TICK_SECONDS = 0.25
+
+
+class _Reporter:
+    """Writes reports, and collects the events of the current job for its journal."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+        self._last_tick = 0.0
+        self.events: list[Event] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._out.write(json.dumps(message) + "\n")
+        self._out.flush()
+
+    def __call__(self, report: Report) -> None:
+        if isinstance(report, Event):
+            self.events.append(report)
+            self.send({"event": {"kind": report.kind, "facts": dict(report.facts)}})
+            return
+        now = time.monotonic()
+        if now - self._last_tick >= TICK_SECONDS or report.done == report.total:
+            self._last_tick = now
+            self.send({"tick": _tick(report)})
+
+
+def _tick(tick: Tick) -> dict[str, Any]:
+    return {
+        "phase": tick.phase,
+        "done": tick.done,
+        "total": tick.total,
+        "facts": dict(tick.facts),
+        "fraction": tick.fraction,
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until standard input ends."""
+    # The runner decides when to stop: a Ctrl-C at the terminal is meant for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
+        reporter = _Reporter(out)
+        directory = RunDirectory(Path(arguments[0]))
+        with _reported(reporter):
+            _serve(directory, reporter)
+    return 0
+
+
+def _serve(directory: RunDirectory, reporter: _Reporter) -> None:
+    import torch
+
+    from nasforge.run.jobs import Workshop
+
+    run = directory.read_run()
+    torch.set_num_threads(int(run["threads"]))
+    plugins = build_plugins([Path(name) for name in run["plugin_files"]])
+    spec = spec_of(directory, plugins)
+    jobs = {job.name: job for job in jobs_of(spec)}
+    shop = Workshop(spec, plugins, directory, base=Path(run["base"]), device=str(run["device"]))
+    reporter.send({"ready": True})
+    for line in sys.stdin:
+        job = jobs[line.strip()]
+        reporter.events = []
+        files = shop.run(job, reporter)
+        directory.save_job(job.name, {**files, "journal.jsonl": _journal(job, reporter.events)})
+        reporter.send({"done": job.name})
+
+
+def _journal(job: Job, events: list[Event]) -> bytes:
+    lines = (
+        json.dumps({"job": job.name, "event": event.kind, **event.facts}, allow_nan=False) + "\n" for event in events
+    )
+    return "".join(lines).encode()
+
+
+@contextlib.contextmanager
+def _reported(reporter: _Reporter) -> Iterator[None]:
+    """Tell the runner why the process ends; a bug leaves its traceback on standard error."""
+    try:
+        yield
+    except NasforgeError as error:
+        reporter.send({"error": {"type": type(error).__name__, "message": str(error)}})
+    except BrokenPipeError:
+        pass
+    except Exception as error:
+        name = f"{type(error).__name__}: {error}"
+        reporter.send({"error": {"type": RunFailedError.__name__, "message": f"unexpected {name} (see logs/)"}})
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""Reads the sections of one merged spec: picks the model of each by its ``kind``, then validates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from nasforge.components import Options
+from nasforge.spec.expectation import KeyPath, choices_of, shown
+from nasforge.spec.nodes import Node, find, plain, printable
+from nasforge.spec.resolved import to_plain
+from nasforge.spec.sections import DISTRIBUTION, NAMED, NOT_OFFERED, RunSections
+from nasforge.spec.validate import Faults
+
+if TYPE_CHECKING:
+    from nasforge.plugins import Plugins
+
+
+class _Component(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> type[Options]: ...
+
+
+Component = TypeVar("Component", bound=_Component)
+
+
+@dataclass(frozen=True)
+class TaggedSection(Generic[Component]):
+    """A section whose model was chosen by its ``kind``.
+
+    Attributes:
+        component: what the kind stands for.
+        config: the validated block, None where it has faults.
+    """
+
+    component: Component
+    config: Options | None
+
+
+class SectionReader:
+    """Reads sections and collects faults; nothing raises before `Faults.raise_if_any`, but a plugin that failed.
+
+    Attributes:
+        faults: what was found so far.
+    """
+
+    def __init__(self, root: Node, plugins: Plugins) -> None:
+        self.faults = Faults(root, {"operations": plugins.catalogue.operations})
+        self._root = root
+        self._plugins = plugins
+        data = plain(root)
+        self._data: dict[str, object] = data if isinstance(data, dict) else {}
+        self._check_plugins()
+
+    def top(self) -> RunSections | None:
+        """Validate the keys at the top, and the sections that belong to no component."""
+        data = dict(self._data)
+        for key in NOT_OFFERED:
+            if key in data:
+                del data[key]
+                hint = f"this version of nasforge does not offer '{key}'"
+                self.faults.add((key,), f"unknown key '{key}'", hint, at_key=True)
+        train = data.get("train")
+        if isinstance(train, dict):
+            data["train"] = {key: value for key, value in train.items() if key != "recipe"}
+        return self.faults.validate(RunSections, data)
+
+    def tagged(
+        self,
+        section: str,
+        known: Mapping[str, Component],
+        what: str,
+        *,
+        default: str | None = None,
+        needed_by: str = "",
+        shares: tuple[str, ...] = (),
+    ) -> TaggedSection[Component] | None:
+        """Validate a tagged section; None where its component is not known.
+
+        Args:
+            section: its key.
+            known: the components by name.
+            what: what messages call the component.
+            default: the kind where none is written; None where one must be.
+            needed_by: who asks for the section, where it may be left out but has no default.
+            shares: the sharing scopes that the space offers, for a section that has the key ``share``.
+        """
+        if section not in self._data and default is None:
+            # A section that may not be left out at all is reported by `top`.
+            if needed_by:
+                hint = f"{needed_by} has no default for it; {_known(known)}"
+                self.faults.add((), f"missing key '{section}'", hint, at_key=True)
+            return None
+        block = self._data.get(section, {})
+        if not isinstance(block, dict):
+            form = f"the name of a {what} or a mapping with 'kind'" if section in NAMED else "a mapping with 'kind'"
+            self.faults.add((section,), f"`{section}` must be {form}, found {shown(block)}", _known(known))
+            return None
+        if "kind" not in block and default is None:
+            if needed_by or section not in NAMED:
+                self.faults.add((section,), f"missing key 'kind' in `{section}`", _known(known), at_key=True)
+            return None
+        kind = block.get("kind", default)
+        if not isinstance(kind, str):
+            message = f"`kind` must be the name of a {what}, found {shown(kind)}"
+            self.faults.add((section, "kind"), message, _known(known))
+            return None
+        component = known.get(kind)
+        if component is None:
+            self.faults.unknown((section, "kind"), what, kind, known)
+            return None
+        return TaggedSection(component, self._config(section, block, component, shares))
+
+    def recipe(self, path: KeyPath, model: type[Options], defaults: Mapping[str, object]) -> Options | None:
+        """Validate a recipe.
+
+        Args:
+            path: where it stands: a section and a key.
+            model: the recipe model of the task.
+            defaults: what is laid under the user's values, over the defaults of the model.
+        """
+        section = self._data.get(str(path[0]))
+        written = section.get(path[1], {}) if isinstance(section, dict) else {}
+        return self.faults.validate(model, {**defaults, **written} if isinstance(written, dict) else written, path)
+
+    def _config(
+        self, section: str, block: dict[str, object], component: _Component, shares: tuple[str, ...]
+    ) -> Options | None:
+        fields = component.config.model_fields
+        data = dict(block)
+        if "kind" in fields:
+            data["kind"] = component.name
+        else:
+            data.pop("kind", None)
+        if section == "executor" and "recipe" in fields:
+            # Read by `recipe`, with a model that only the task knows.
+            data.pop("recipe", None)
+        shared = bool(shares) and "share" in fields
+        if shared and "share" not in data and fields["share"].default not in shares:
+            common = [share for share in shares if share in choices_of(fields["share"].annotation)]
+            data |= {"share": share for share in common[:1]}
+        config = self.faults.validate(component.config, data, (section,))
+        if config is not None and shared:
+            share = to_plain(config).get("share")
+            if share not in shares:
+                message = f"a space of this kind cannot share weights by {shown(share)}"
+                self.faults.add((section, "share"), message, f"known here: {', '.join(shares)}")
+        return config
+
+    def _check_plugins(self) -> None:
+        names = self._data.get("plugins")
+        if not isinstance(names, list):
+            names = []
+        # A name of a wrong form is reported by `top`.
+        written = [(i, name) for i, name in enumerate(names) if isinstance(name, str) and DISTRIBUTION.fullmatch(name)]
+        marks = [find(self._root, ("plugins", index)) for index, _ in written]
+        required = self._plugins.require([name for _, name in written], marks)
+        self.faults.extend(required.problems)
+        hints = [
+            f"the space needs the plugin '{printable(name, 60)}', which is not installed: pip install "
+            f"{printable(name, 60)}"
+            for name in required.missing
+        ]
+        hints += [str(failure) for failure in self._plugins.failures]
+        self.faults.unknown_hint = "\n".join(hints)
+
+
+def _known(known: Mapping[str, object]) -> str:
+    return f"known here: {', '.join(sorted(known))}"

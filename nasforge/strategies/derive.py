@@ -1,0 +1,63 @@
+"""Deriving candidates after a search: many proposals, no isomorphic copies, ranked on the whole validation split.
+
+The paper samples several architectures and scores each on one minibatch; the reference codes report the last or the
+best of a few dozen samples on one batch. A whole split costs little and removes that noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nasforge.executors.base import Executor
+from nasforge.space.architecture import Architecture
+from nasforge.strategies.base import Event, Report, Tick
+from nasforge.tasks.base import Metric, Score, Task
+
+TRIES_PER_CANDIDATE = 20
+"""Proposals drawn for each distinct candidate before a concentrated policy is taken to have no more."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposal with its proxy score (shared weights, whole validation split)."""
+
+    architecture: Architecture
+    canonical_digest: str
+    proxy: Score
+
+
+def distinct(
+    propose: Callable[[int], list[Architecture]], digest: Callable[[Architecture], str], count: int
+) -> list[tuple[Architecture, str]]:
+    """Up to `count` architectures that are not isomorphic, each with its canonical digest, in order of appearance."""
+    found: dict[str, Architecture] = {}
+    for _ in range(TRIES_PER_CANDIDATE):
+        for architecture in propose(count):
+            found.setdefault(digest(architecture), architecture)
+            if len(found) == count:
+                return [(architecture, key) for key, architecture in found.items()]
+    return [(architecture, key) for key, architecture in found.items()]
+
+
+def rank(
+    candidates: list[tuple[Architecture, str]], executor: Executor, task: Task, ranking: list[Candidate]
+) -> Iterator[Report]:
+    """Score `candidates` on the whole validation split and fill `ranking`, best first.
+
+    Candidates whose score is not finite are reported and left out.
+    """
+    for index, (architecture, digest) in enumerate(candidates):
+        score = task.evaluate(executor.network(architecture), "valid", exact=False)
+        finite = math.isfinite(score.value)
+        if finite:
+            ranking.append(Candidate(architecture, digest, score))
+        facts = {"digest": architecture.digest, "canonical_digest": digest, "finite": finite}
+        yield Event("candidate", {**facts, "proxy": score.value if finite else None})
+        yield Tick("ranking candidates (proxy)", index + 1, len(candidates), {task.metric.name: score.value})
+    ranking.sort(key=lambda candidate: _order(candidate.proxy, task.metric))
+
+
+def _order(score: Score, metric: Metric) -> float:
+    return score.value if metric.direction == "min" else -score.value

@@ -1,0 +1,108 @@
+"""ENAS (Pham et al. 2018, section 2.2): shared weights and a controller, trained in turns.
+
+Per epoch:
+
+(a) one pass over the training data. For each minibatch, M architectures m ~ pi(m; theta) are drawn afresh and the
+    shared weights w take one step along (1/M) sum_i grad_w L(m_i; w)      (eq. 1)
+(b) w is fixed. For each controller step, K architectures are drawn and scored on one validation minibatch, the same
+    for all K, and the controller ascends E[R(m)] by REINFORCE               (section 2.2)
+
+During the first `warmup_epochs` epochs (a) draws uniformly, and (b) begins after the last of them. With the uniform
+controller and no controller steps this is random search with weight sharing (Li and Talwalkar 2019) on the same code.
+Deviations from the paper and from the reference codes: docs/enas.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from nasforge.controllers.base import Controller
+from nasforge.controllers.random import RandomController
+from nasforge.executors.training import Trainer
+from nasforge.seeds import derive
+from nasforge.space.architecture import Architecture
+from nasforge.strategies.base import Event, Report, Strategy, Tick
+
+REPORT_EVERY = 50
+"""Weight steps between two entries of the journal."""
+
+
+class Enas(Strategy):
+    """The alternating search. See the module."""
+
+    def __init__(self, config: Any, **parts: Any) -> None:
+        super().__init__(config, **parts)
+        self._uniform = RandomController(self.space, None, seed=derive(self.seed, "warm-up"))
+        self._windows = 0
+
+    def search(self) -> Iterator[Report]:
+        """See `Strategy`."""
+        epochs = self.config.epochs
+        per_epoch = self.task.steps_per_epoch(self.recipe)
+        trainer = Trainer(self.task, self.recipe, epochs * per_epoch, seed=derive(self.seed, "weights phase"))
+        for epoch in range(epochs):
+            sampler = self._uniform if epoch < self.config.warmup_epochs else self.controller
+            yield from self._weight_phase(epoch, trainer, sampler, per_epoch)
+            if epoch + 1 >= self.config.warmup_epochs:
+                yield from self._controller_phase(epoch)
+
+    def propose(self, count: int) -> list[Architecture]:
+        """Sample the trained policy."""
+        return self.controller.propose(count)
+
+    def _weight_phase(self, epoch: int, trainer: Trainer, sampler: Controller, n_steps: int) -> Iterator[Report]:
+        losses: list[float] = []
+        skipped_before = trainer.skipped
+        for step in range(n_steps):
+            networks = [self.executor.network(m) for m in sampler.propose(self.config.architectures_per_step)]
+            report = trainer.step(networks)
+            self.cost.child_steps += len(networks)
+            self.cost.items += report.count * len(networks)
+            if not report.skipped:
+                losses.append(report.loss)
+            recent = losses[-REPORT_EVERY:]
+            mean = sum(recent) / len(recent) if recent else 0.0
+            phase = f"shared weights, epoch {epoch + 1}/{self.config.epochs}"
+            done = (epoch + (step + 1) / n_steps) / self.config.epochs
+            yield Tick(phase, step + 1, n_steps, {"loss": mean}, done)
+            if (step + 1) % REPORT_EVERY == 0 or step + 1 == n_steps:
+                facts = {"epoch": epoch, "step": step + 1, "loss": mean, "skipped": trainer.skipped - skipped_before}
+                yield Event("weight_steps", facts)
+
+    def _controller_phase(self, epoch: int) -> Iterator[Report]:
+        best = -math.inf
+        n_steps = self.config.controller_steps
+        for step in range(n_steps):
+            proposals = self.controller.propose(self.config.candidates_per_step)
+            scored: list[tuple[Architecture, float]] = []
+            for architecture in proposals:
+                network = self.executor.network(architecture)
+                score = self.task.score_minibatch(network, self._windows, derive(self.seed, "rewards"))
+                self.cost.evaluations += 1
+                self.cost.evaluated_items += score.count
+                reward = self.task.reward(score)
+                # A score that is not finite must not reach the controller: the child is left out of the group.
+                if math.isfinite(reward):
+                    scored.append((architecture, reward))
+            self._windows += 1
+            if len(scored) < min(2, len(proposals)):
+                yield Event("controller_step_skipped", {"epoch": epoch, "step": step + 1, "finite": len(scored)})
+                continue
+            report = self.controller.update([m for m, _ in scored], [reward for _, reward in scored])
+            self.cost.controller_steps += 1
+            best = max(best, *(reward for _, reward in scored))
+            facts = {
+                "epoch": epoch,
+                "step": step + 1,
+                "reward": report.reward,
+                "baseline": report.baseline,
+                "entropy": report.entropy,
+                "loss": report.loss,
+                "best": best,
+                "left_out": len(proposals) - len(scored),
+            }
+            shown = {"reward": report.reward, "entropy": report.entropy}
+            yield Tick(f"controller, epoch {epoch + 1}/{self.config.epochs}", step + 1, n_steps, shown)
+            yield Event("controller_step", facts)

@@ -1,0 +1,68 @@
+"""What users write under ``strategy``, and the strategies that nasforge itself registers; torch is not imported."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from nasforge.components import Options, StrategyKind
+
+
+class EnasOptions(Options):
+    """The alternating search of ENAS (Pham et al. 2018, section 2.2). "Paper" is its Penn Treebank search.
+
+    Each epoch first trains the shared weights on one pass over the training data, then, after the warm-up, trains the
+    controller on rewards of validation minibatches.
+
+    Attributes:
+        kind: ``enas``.
+        epochs: passes over the training data (paper: 150).
+        warmup_epochs: first epochs in which architectures are drawn uniformly and the controller does not learn
+            (paper: 0).
+        architectures_per_step: M, the architectures whose gradients are averaged in one weight step (paper: 1).
+        controller_steps: controller updates after each epoch that follows the warm-up; 0 never trains it (paper: 2000).
+        candidates_per_step: K, the architectures of one update, all scored on the same validation minibatch (paper: 1).
+    """
+
+    kind: Literal["enas"] = "enas"
+    epochs: int = Field(default=4, ge=1)
+    warmup_epochs: int = Field(default=1, ge=0)
+    architectures_per_step: int = Field(default=1, ge=1)
+    controller_steps: int = Field(default=20, ge=0)
+    candidates_per_step: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _controller_acts(self) -> Self:
+        if self.controller_steps and self.warmup_epochs >= self.epochs:
+            message = (
+                f"`warmup_epochs` must be less than `epochs`, which is {self.epochs}, found {self.warmup_epochs}: "
+                "the controller would never learn"
+            )
+            hint = "raise epochs or lower warmup_epochs; to search without a controller, set controller_steps: 0"
+            inner = ("warmup_epochs",) if "warmup_epochs" in self.model_fields_set else ("epochs",)
+            raise PydanticCustomError(
+                "warmup_too_long", "{message}", {"message": message, "hint": hint, "inner": inner}
+            )
+        return self
+
+
+def _evaluations(config: EnasOptions) -> int:
+    """Rewards of all controller phases; the first phase follows the last epoch of the warm-up."""
+    phases = config.epochs - max(0, config.warmup_epochs - 1)
+    return phases * config.controller_steps * config.candidates_per_step
+
+
+STRATEGIES: tuple[StrategyKind, ...] = (
+    StrategyKind(
+        name="enas",
+        summary="train shared weights and a controller in turn (ENAS, section 2.2)",
+        build="nasforge.strategies.enas:Enas",
+        config=EnasOptions,
+        passes=lambda config: float(config.epochs * config.architectures_per_step),
+        evaluations=_evaluations,
+        uniform=lambda config: config.model_copy(update={"controller_steps": 0}),
+        defaults={"controller": "lstm", "executor": "shared_weights"},
+    ),
+)

@@ -1,0 +1,1 @@
+"""Tasks: data, loss, metric and reward. Options and declarations import no torch."""

@@ -1,0 +1,140 @@
+"""The protocol of tasks: what training and scoring ask of data.
+
+A task never trains. Executors and strategies ask it for batches by number (so that a position in the data is one
+integer), for losses of a network on a batch, and for scores.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from nasforge.components import Shape
+from nasforge.executors.network import Network
+
+Split = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a task reports.
+
+    Attributes:
+        name: e.g. ``perplexity``.
+        direction: whether ``min`` or ``max`` is better.
+    """
+
+    name: str
+    direction: Literal["min", "max"]
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is strictly better than `b`."""
+        return a < b if self.direction == "min" else a > b
+
+
+@dataclass(frozen=True)
+class Score:
+    """The result of an evaluation.
+
+    Attributes:
+        value: the metric.
+        loss: mean loss per item (for language models: nats per token).
+        count: how many items were scored (for language models: tokens).
+    """
+
+    value: float
+    loss: float
+    count: int
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """The loss of one training batch.
+
+    Attributes:
+        total: the scalar to differentiate, regularisers included.
+        data: the mean loss per item without regularisers, detached scalar.
+        count: number of items.
+        state: what the next batch starts from, detached; None where nothing is carried.
+    """
+
+    total: Tensor
+    data: Tensor
+    count: int
+    state: Any
+
+
+class Task(ABC):
+    """Base class; subclasses are final and built as ``Task(config, base_folder, seed, device)``.
+
+    Attributes:
+        metric: what `evaluate` reports.
+    """
+
+    metric: Metric
+
+    @abstractmethod
+    def facts(self) -> Mapping[str, Any]:
+        """What `result.json` says about the data: name, sha256, counts."""
+
+    @abstractmethod
+    def input_shapes(self, width: int) -> Mapping[str, Shape]:
+        """The shapes that a network of `width` features gets, without time and batch."""
+
+    @abstractmethod
+    def shell(self, width: int, recipe: Any, seed: int) -> nn.Module:
+        """Fresh weights around the searched network (embedding, decoder), from their own random stream."""
+
+    @abstractmethod
+    def check(self, recipe: Any) -> None:
+        """Raise DataError where the data is too small for `recipe` (before anything trains)."""
+
+    @abstractmethod
+    def steps_per_epoch(self, recipe: Any) -> int:
+        """Number of training batches of one pass, at least 1."""
+
+    @abstractmethod
+    def loss(self, network: Network, recipe: Any, step: int, state: Any, seed: int) -> StepLoss:
+        """The loss of `network` on training batch number `step`, counted from 0 over all epochs.
+
+        Args:
+            network: the model; its parameters get gradients through ``total.backward()``.
+            recipe: batch size and regularisers.
+            step: the number of the batch; the first of an epoch ignores `state`.
+            state: `StepLoss.state` of the batch before, or None after a reset.
+            seed: derives the batch's dropout masks and order.
+        """
+
+    @abstractmethod
+    def score_minibatch(self, network: Network, index: int, seed: int) -> Score:
+        """The score on validation minibatch number `index`: equal for equal (index, seed), so that candidates pair."""
+
+    @abstractmethod
+    def split_items(self, split: Split) -> int:
+        """How many items a split has; `evaluate` reads all of them."""
+
+    @abstractmethod
+    def minibatch_items(self) -> int:
+        """How many items `score_minibatch` reads."""
+
+    @abstractmethod
+    def evaluate(self, network: Network, split: Split, *, exact: bool) -> Score:
+        """The score on a whole split.
+
+        Args:
+            network: the model; nothing about it changes.
+            split: which part of the data.
+            exact: whether to follow the reported protocol; else a faster one that is close to it (proxy scores).
+        """
+
+    @abstractmethod
+    def reward(self, score: Score) -> float:
+        """The reward of a score; higher is better. Not finite where the score is not."""
+
+    @abstractmethod
+    def reference_cores(self, width: int, parameters: int, seed: int) -> Mapping[str, Any]:
+        """Well-known networks of about `parameters` weights (shell included), by name, as cores (see `Network`)."""

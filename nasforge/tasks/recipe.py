@@ -1,0 +1,49 @@
+"""Training recipes: what every task's weight steps have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nasforge.components import Options
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Recipe(Options):
+    """Optimiser, schedule and clipping. Defaults are what measured best on small corpora; the paper's stand beside them.
+
+    Attributes:
+        optimizer: ``adam``, or ``sgd`` (the paper, for language models).
+        learning_rate: peak rate (the paper's language model: 20 with sgd).
+        betas: Adam's decay rates of the first and second moment.
+        momentum: SGD's momentum; ``nesterov`` follows it where it is not 0.
+        weight_decay: gradient of ``weight_decay / 2 * ||w||^2`` added to the gradient of the weights that took part
+            in the step (the paper: 1e-7 in the language model, as the factor of the squared norm: 2e-7 here).
+        schedule: ``cosine`` to ``final_fraction`` of the peak over the whole training, ``decay`` (the paper: factor
+            `decay_rate` after each epoch from `decay_start_epoch` on), or ``constant``.
+        final_fraction: where the cosine ends, as a fraction of the peak.
+        decay_rate: the factor per epoch (the paper: 0.96).
+        decay_start_epoch: the first epoch, counted from 0, after which the rate falls (the paper: 15).
+        minimum_learning_rate: the rate never falls below it.
+        warmup_steps: steps over which the rate rises linearly from 0.
+        clip_norm: largest global norm of the gradient (the paper: 0.25); null for none.
+        init_range: matrices start from U(±init_range) (reference codes: 0.025 to 0.05); null for U(±1/sqrt(fan_in)).
+    """
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: Positive = 1.2e-2
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.99)
+    momentum: Fraction = 0.0
+    weight_decay: NotNegative = 1e-6
+    schedule: Literal["cosine", "decay", "constant"] = "cosine"
+    final_fraction: NotNegative = 0.02
+    decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.96
+    decay_start_epoch: int = Field(default=15, ge=0)
+    minimum_learning_rate: NotNegative = 0.0
+    warmup_steps: int = Field(default=50, ge=0)
+    clip_norm: Positive | None = 0.5
+    init_range: Positive | None = None

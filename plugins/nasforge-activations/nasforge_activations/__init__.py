@@ -1,0 +1,1 @@
+"""More activations for the recurrent cells of nasforge."""

@@ -1,0 +1,120 @@
+"""SVG and PNG files: well formed, harmless, complete."""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+from xml.etree import ElementTree
+
+import pytest
+
+import nasforge.ops.recurrent
+from nasforge.graph.builder import GraphBuilder
+from nasforge.graph.picture import Arrow, Box, Picture, architecture_picture, space_picture
+from nasforge.graph.png import png_bytes
+from nasforge.graph.supergraph import Supergraph
+from nasforge.graph.svg import svg
+from nasforge.kinds.recurrent_cell import RecurrentCellSpec, build
+
+_HOSTILE = '<script>alert("x")</script>&\'$\\frac{1$]]>'
+
+
+def _cell(nodes: int) -> Supergraph:
+    operations = {operation.name: operation for operation in nasforge.ops.recurrent.OPERATIONS}
+    block = {"nodes": nodes, "each": {"op": {"choose": 1, "from": ["tanh", "relu", "sigmoid", "identity"]}}}
+    spec = RecurrentCellSpec.model_validate(block, context={"operations": operations})
+    builder = GraphBuilder()
+    build(spec, builder, "search", "node")
+    return builder.finish()
+
+
+def _pictures() -> list[Picture]:
+    supergraph = _cell(12)
+    architecture = supergraph.space.sample(random.Random(0))
+    return [
+        architecture_picture(supergraph, architecture, title="an architecture"),
+        space_picture(supergraph),
+        space_picture(supergraph, architecture=architecture),
+    ]
+
+
+def _hostile() -> Picture:
+    name = _HOSTILE
+    boxes = (
+        Box(name, (name,), "input"),
+        Box("b", (f"3 · {name}\n\x00\x1b",), "op"),
+        Box("c", ("0",), "op", options=(name, "a")),
+    )
+    return Picture(boxes, (Arrow(name, "b"), Arrow(name, "c", emphasised=False)), title=name)
+
+
+def _texts(document: str) -> list[str]:
+    root = ElementTree.fromstring(document)
+    return [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_svg_is_xml_of_plain_shapes_only() -> None:
+    allowed = {f"{{http://www.w3.org/2000/svg}}{tag}" for tag in ("svg", "title", "rect", "path", "polygon", "text")}
+    for picture in (*_pictures(), _hostile()):
+        root = ElementTree.fromstring(svg(picture))
+        assert {element.tag for element in root.iter()} <= allowed
+        names = {name for element in root.iter() for name in element.attrib}
+        assert not [name for name in names if name.startswith("on") or "href" in name]
+
+
+def test_svg_shows_every_label_and_operation() -> None:
+    for picture in _pictures():
+        shown = _texts(svg(picture))
+        for box in picture.boxes:
+            for word in (*box.lines, *box.options):
+                assert word in shown
+
+
+def test_svg_has_one_course_and_one_head_per_arrow() -> None:
+    for picture in _pictures():
+        document = svg(picture)
+        assert document.count("<path ") == document.count("<polygon ") == len(picture.arrows)
+
+
+def test_hostile_names_are_text_in_the_svg() -> None:
+    document = svg(_hostile())
+    assert "<script" not in document
+    shown = _texts(document)
+    assert _HOSTILE in shown
+    assert f"3 · {_HOSTILE} \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}" in shown
+
+
+def test_numbers_of_the_svg_are_short_and_finite() -> None:
+    for picture in _pictures():
+        document = svg(picture)
+        assert not re.search(r"nan|inf\b|\d\.\d{3}|\de[-+]?\d", re.sub(r"<text.*?</text>|#\w{6}", "", document))
+
+
+@pytest.mark.parametrize("make", [_hostile, lambda: _pictures()[0], lambda: _pictures()[2]])
+def test_png_is_a_png_of_the_size_of_the_svg(make: object) -> None:
+    assert callable(make)
+    picture = make()
+    data = png_bytes(picture, dpi=80)
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert 2_000 < len(data) < 1_000_000
+    width, height = struct.unpack(">II", data[16:24])
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg(picture))
+    assert found is not None
+    assert width == pytest.approx(float(found.group(1)) * 80 / 72, abs=1.5)
+    assert height == pytest.approx(float(found.group(2)) * 80 / 72, abs=1.5)
+
+
+def test_png_is_the_same_twice() -> None:
+    picture = _pictures()[0]
+    assert png_bytes(picture, dpi=60) == png_bytes(picture, dpi=60)
+
+
+def test_png_takes_names_in_scripts_that_the_font_lacks() -> None:
+    assert png_bytes(Picture((Box("a", ("激活",), "op"),), ()), dpi=60).startswith(b"\x89PNG")
+
+
+def test_empty_picture_has_files() -> None:
+    empty = Picture((), ())
+    ElementTree.fromstring(svg(empty))
+    assert png_bytes(empty, dpi=60).startswith(b"\x89PNG")

@@ -1,0 +1,623 @@
+"""The run spec: defaults, recipes, the resolved form, and every kind of fault at its place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from pydantic import Field
+
+from nasforge.catalogue import Catalogue
+from nasforge.components import (
+    ControllerKind,
+    ExecutorKind,
+    NoOptions,
+    Options,
+    SpaceKind,
+    StrategyKind,
+    TaskKind,
+    activation,
+)
+from nasforge.errors import PluginError, Problem, SpecError, UsageError
+from nasforge.executors.options import SharedWeightsOptions
+from nasforge.graph.supergraph import OperationUse
+from nasforge.kinds.recurrent_cell import RecurrentCellSpec
+from nasforge.plugins import PluginFailure, Plugins, build_plugins
+from nasforge.spec.run_spec import RunSpec, load_run_spec
+from nasforge.spec.yaml_reader import read_yaml_text
+from nasforge.strategies.options import EnasOptions
+from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe
+
+ROOT = Path(__file__).parents[2]
+ACTIVATIONS = ROOT / "plugins" / "nasforge-activations"
+
+SPACE = """\
+nasforge: 1
+name: tiny
+space:
+  kind: recurrent_cell
+  nodes: 4
+  each:
+    op: {choose: 1, from: [tanh, relu]}
+task:
+  kind: language_model
+"""
+
+
+class Slope(Options):
+    slope: float = Field(default=0.01, ge=0, le=1)
+
+
+class OtherOptions(Options):
+    share: Literal["layer", "edge"] = "layer"
+
+
+class Outside(Options):
+    share: Literal["layer"] = "layer"
+
+
+class OtherRecipe(Options):
+    rate: float = 1.0
+
+
+def _nothing(*_: object) -> None:
+    """A kind that builds nothing."""
+
+
+def plugins() -> Plugins:
+    """The built-ins, and components that the built-ins have no example of."""
+    extra: dict[Any, Sequence[object]] = {
+        "operations": [activation("leaky", "s", "a:b", "F.leaky_relu({x}, {slope})", config=Slope)],
+        "kinds": [SpaceKind("other_kind", "s", NoOptions, _nothing, share=("layer", "edge"))],
+        "controllers": [ControllerKind("plain", "s", "a:b")],
+        "executors": [ExecutorKind("other", "s", "a:b", OtherOptions), ExecutorKind("outside", "s", "a:b", Outside)],
+        "strategies": [
+            StrategyKind("bare", "s", "a:b"),
+            StrategyKind("half", "s", "a:b", defaults={"controller": "lstm"}),
+        ],
+        "tasks": [TaskKind("other_task", "s", "a:b", NoOptions, OtherRecipe, ("other_kind",), {"rate": 2.0})],
+    }
+    return Plugins(build_plugins().catalogue.extended("extra", extra), (), ())
+
+
+PLUGINS = plugins()
+
+
+def load(text: str, **arguments: Any) -> RunSpec:
+    return load_run_spec(read_yaml_text(text, "x.yaml"), arguments.pop("plugins", PLUGINS), **arguments)
+
+
+def faults(text: str, **arguments: Any) -> tuple[Problem, ...]:
+    with pytest.raises(SpecError) as caught:
+        load(text, **arguments)
+    assert caught.value.exit_code == 2
+    return caught.value.problems
+
+
+def underlined(problem: Problem) -> str:
+    assert problem.line is not None and problem.column is not None
+    return problem.line[problem.column - 1 : problem.column - 1 + problem.length]
+
+
+# What a short spec becomes
+
+
+def test_a_section_that_is_absent_takes_its_defaults() -> None:
+    spec = load(SPACE)
+    assert (spec.name, spec.seed, spec.plugins, spec.workers, spec.profile) == ("tiny", 0, (), None, None)
+    assert isinstance(spec.space, RecurrentCellSpec)
+    assert spec.space.nodes == 4
+    assert spec.space_kind is PLUGINS.catalogue.kinds["recurrent_cell"]
+    assert spec.task == LanguageModelOptions()
+    assert (spec.strategy, spec.strategy_kind.name) == (EnasOptions(), "enas")
+    assert spec.controller_kind.name == "lstm"
+    assert (spec.executor, spec.executor_kind.name) == (SharedWeightsOptions(), "shared_weights")
+    assert (spec.derive.candidates, spec.derive.shortlist, spec.derive.short_epochs) == (24, 4, 1)
+    assert (spec.train.hidden, spec.train.epochs) == (128, 6)
+    assert (spec.compare.random, spec.compare.references) == (True, True)
+
+
+def test_the_task_lays_its_search_recipe_under_the_users_values() -> None:
+    spec = load(SPACE)
+    assert spec.search_recipe == LanguageModelRecipe(learning_rate=8e-3)
+    assert spec.final_recipe == LanguageModelRecipe()
+    text = SPACE + "executor: {recipe: {dropout_input: 0.1}}\ntrain: {recipe: {learning_rate: 20}}\n"
+    spec = load(text)
+    assert spec.search_recipe == LanguageModelRecipe(learning_rate=8e-3, dropout_input=0.1)
+    assert spec.final_recipe == LanguageModelRecipe(learning_rate=20.0)
+    spec = load(SPACE, overrides=["executor.recipe.learning_rate=1"])
+    assert spec.search_recipe == LanguageModelRecipe(learning_rate=1.0)
+    assert spec.executor == SharedWeightsOptions()
+
+
+@pytest.mark.parametrize("section", ["strategy: enas", "strategy: {kind: enas}", "strategy: {}"])
+def test_a_bare_name_is_short_for_a_kind(section: str) -> None:
+    assert load(SPACE + section) == load(SPACE)
+
+
+def test_options_of_a_profile_join_the_section_that_the_file_names() -> None:
+    text = SPACE + "strategy: enas\nprofiles: {more: {strategy: {epochs: 9}}, other: {controller: random}}\n"
+    assert load(text, profile="more").strategy == EnasOptions(epochs=9)
+    assert load(text, profile="other").controller_kind.name == "random"
+    text = SPACE + "controller: {kind: lstm, units: 7}\n"
+    assert load(text, overrides=["controller=random"]).controller_kind.name == "random"
+    assert load(text, overrides=["controller=lstm"]).resolved()["controller"]["units"] == 7
+
+
+def test_an_override_wins_over_a_profile_and_the_seed_over_both() -> None:
+    text = SPACE + "train: {epochs: 2}\nprofiles: {quick: {seed: 3, train: {epochs: 4}}}\n"
+    spec = load(text)
+    assert (spec.profile, spec.seed, spec.train.epochs) == ("quick", 3, 4)
+    spec = load(text, overrides=["train.epochs=5", "seed=6"], seed=7)
+    assert (spec.seed, spec.train.epochs) == (7, 5)
+
+
+def test_a_component_without_options_takes_only_its_kind() -> None:
+    spec = load(SPACE + "controller: plain\n")
+    assert (spec.controller, spec.controller_kind.name) == (NoOptions(), "plain")
+    assert spec.resolved()["controller"] == {"kind": "plain"}
+    (problem,) = faults(SPACE + "controller: {kind: plain, units: 3}\n")
+    assert (underlined(problem), problem.message, problem.hint) == (
+        "units",
+        "unknown key 'units' in `controller`.",
+        "it takes no keys",
+    )
+
+
+def test_where_the_default_scope_does_not_fit_the_kind_its_first_is_taken() -> None:
+    text = "nasforge: 1\nname: a\nspace: {kind: other_kind}\ntask: {kind: other_task}\n"
+    assert load(text + "executor: {kind: other}").resolved()["executor"] == {"kind": "other", "share": "layer"}
+    assert load(text).resolved()["executor"]["share"] == "edge"
+    (problem,) = faults(text + "executor: {share: node}")
+    assert (underlined(problem), problem.message) == ("node", "a space of this kind cannot share weights by 'node'")
+    assert problem.hint == "known here: layer, edge"
+    (problem,) = faults(SPACE + "executor: outside\n")
+    assert (problem.where, underlined(problem)) == ("x.yaml:10:1", "executor")
+    assert problem.message == "a space of this kind cannot share weights by 'layer'"
+
+
+def test_a_strategy_without_defaults_asks_for_what_it_needs() -> None:
+    first, second = faults(SPACE + "strategy: bare\n")
+    assert (first.message, second.message) == ("missing key 'controller'", "missing key 'executor'")
+    assert first.hint == "the strategy 'bare' has no default for it; known here: lstm, plain, random"
+    (problem,) = faults(SPACE + "strategy: bare\ncontroller: lstm\nexecutor: {hidden: 3}\n")
+    assert (underlined(problem), problem.message) == ("executor", "missing key 'kind' in `executor`")
+
+
+# The resolved form
+
+VARIANTS = [
+    SPACE,
+    SPACE + "plugins: []\nworkers: 3\nseed: 5\ncompare: {random: false}\n",
+    SPACE + "executor: {share: edge_op, hidden: 3, recipe: {betas: [0.5, 0.6], clip_norm: null}}\n",
+    SPACE + "controller: random\nstrategy: {epochs: 1, warmup_epochs: 1, controller_steps: 0}\n",
+    SPACE.replace("[tanh, relu]", "[tanh, leaky, leaky: {slope: 0.5}]"),
+    SPACE.replace("  each:", "  first: {op: identity}\n  output: {of: all, clip_norm: null}\n  each:"),
+    SPACE.replace("  each:", "  first: {op: {choose: 1, from: [leaky: {slope: 1}]}}\n  each:"),
+    SPACE + "  corpus: {train: 'a: b', valid: 'no', test: é}\n",
+    "nasforge: 1\nname: a\nspace: {kind: other_kind}\ntask: {kind: other_task}\nexecutor: {kind: other}\n",
+]
+
+
+@pytest.mark.parametrize("text", VARIANTS)
+def test_the_resolved_form_loads_to_an_equal_spec(text: str) -> None:
+    spec = load(text)
+    resolved = spec.resolved()
+    for written in (json.dumps(resolved), yaml.safe_dump(resolved, sort_keys=False)):
+        again = load(written)
+        assert again == spec
+        assert again.resolved() == resolved
+
+
+def test_the_resolved_form_is_written_as_users_write_it() -> None:
+    text = SPACE.replace("[tanh, relu]", "[tanh, leaky]")
+    resolved = load(text, overrides=["seed=2"]).resolved()
+    assert resolved["space"]["each"] == {
+        "input": {"choose": 1, "from": "previous"},
+        "op": {"choose": 1, "from": ["tanh", {"leaky": {"slope": 0.01}}]},
+    }
+    assert list(resolved)[:4] == ["nasforge", "name", "plugins", "seed"]
+    assert resolved["executor"]["recipe"]["learning_rate"] == 8e-3
+    assert resolved["train"]["recipe"]["learning_rate"] == 1.2e-2
+    assert "profiles" not in resolved
+
+
+def test_specs_differ_where_their_resolved_forms_do_and_the_profile_is_no_part_of_it() -> None:
+    spec = load(SPACE)
+    assert load(SPACE, overrides=["seed=1"]) != spec
+    assert load(SPACE, overrides=["executor.recipe.bptt=9"]) != spec
+    assert replace(spec, profile="quick") == spec
+    compared = {field.name for field in fields(RunSpec) if field.compare}
+    assert compared == {field.name for field in fields(RunSpec)} - {"profile"}
+
+
+# Faults, each at its place
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "marked", "message"),
+    [
+        ("nasforge: 1", "nasforge: 2", "1:11", "2", "`nasforge`, the version of the file format, must be 1, found 2"),
+        ("nasforge: 1", "nasforge: true", "1:11", "true", "must be 1, found true"),
+        ("nasforge: 1", "nasforge: 1.0", "1:11", "1.0", "must be 1, found 1.0"),
+        ("nasforge: 1\n", "", "1:1", "name", "missing key 'nasforge'"),
+        ("name: tiny", "name: 3d cell", "2:7", "3d cell", "`name` must start with a letter"),
+        ("name: tiny", "name: " + "a" * 65, "2:7", "a" * 65, "64 in all at most"),
+        ("name: tiny", "name: 3", "2:7", "3", "`name` must be a text, found 3"),
+        ("name: tiny", "name: ../x", "2:7", "../x", "`name` must start with a letter"),
+        ("name: tiny", "nam: tiny", "2:1", "nam", "unknown key 'nam'. Did you mean 'name'?"),
+        ("  kind: recurrent_cell\n", "", "3:1", "space", "missing key 'kind' in `space`"),
+        ("recurrent_cell", "recurent_cell", "4:9", "recurent_cell", "unknown space kind 'recurent_cell'. Did you mean"),
+        ("recurrent_cell", "[a]", "4:9", None, "`kind` must be the name of a space kind, found ['a']"),
+        ("recurrent_cell", "null", "4:9", "null", "`kind` must be the name of a space kind, found null"),
+        ("language_model", "language_mode", "9:9", "language_mode", "unknown task 'language_mode'. Did you mean"),
+        (
+            "language_model",
+            "other_task",
+            "9:9",
+            "other_task",
+            "'other_task' does not fit a space of kind 'recurrent_cell'",
+        ),
+        ("nodes: 4", "nodes: 0", "5:10", "0", "`nodes` must be a whole number of at least 1 and at most 64, found 0"),
+        (
+            "nodes: 4",
+            "nodes: 65",
+            "5:10",
+            "65",
+            "`nodes` must be a whole number of at least 1 and at most 64, found 65",
+        ),
+        (
+            "nodes: 4",
+            "nodes: 4.0",
+            "5:10",
+            "4.0",
+            "`nodes` must be a whole number of at least 1 and at most 64, found 4.0",
+        ),
+        ("nodes: 4", "nodes: true", "5:10", "true", "found true"),
+        ("nodes: 4", "nodes: '4'", "5:10", "'4'", "found '4'"),
+        ("nodes: 4", "nodes:", "5:9", None, "found null"),
+        ("nodes: 4", "nodes: [1]", "5:10", None, "found [1]"),
+        ("  nodes: 4\n", "", "3:1", "space", "missing key 'nodes' in `space`"),
+        ("nodes: 4", "ndoes: 4", "5:3", "ndoes", "unknown key 'ndoes' in `space`. Did you mean 'nodes'?"),
+        ("    op:", "    opp:", "7:5", "opp", "unknown key 'opp' in `each`. Did you mean 'op'?"),
+        ("from:", "form:", "7:21", "form", "unknown key 'form' in `op`. Did you mean 'from'?"),
+        ("from:", "from_:", "7:21", "from_", "unknown key 'from_' in `op`. Did you mean 'from'?"),
+        ("choose: 1", "choose: 2", "7:18", "2", "`choose` must be 1, found 2"),
+        ("[tanh, relu]", "[tahn, relu]", "7:28", "tahn", "unknown operation 'tahn'. Did you mean 'tanh'?"),
+        ("[tanh, relu]", "[relu, tahn: {}]", "7:34", "tahn", "unknown operation 'tahn'. Did you mean 'tanh'?"),
+        ("[tanh, relu]", "[highway]", "7:28", "highway", "unknown operation 'highway'."),
+        ("[tanh, relu]", "[tanh, tanh]", "7:34", "tanh", "'tanh' is listed twice"),
+        ("[tanh, relu]", "[tanh, {}]", "7:34", None, "write an operation as 'name' or as"),
+        ("[tanh, relu]", "[tanh, 3]", "7:34", "3", "write an operation as 'name' or as"),
+        ("[tanh, relu]", "[]", "7:27", None, "`from` must be a list of at least 1 value, found []"),
+        ("[tanh, relu]", "tanh", "7:27", "tanh", "`from` must be a list of at least 1 value, found 'tanh'"),
+        (
+            "[tanh, relu]",
+            "[leaky: {slop: 1}]",
+            "7:36",
+            "slop",
+            "parameter 'slop' of operation 'leaky' is not known. Did",
+        ),
+        ("[tanh, relu]", "[leaky: {slope: 2}]", "7:43", "2", "parameter 'slope' of operation 'leaky': input should be"),
+        ("[tanh, relu]", "[leaky: {slope: 2}]", "7:43", "2", ", found 2"),
+        ("{choose: 1, from: [tanh, relu]}", "3", "7:9", "3", "`op` must be a mapping, found 3"),
+        ("  each:", "  first: {op: 3}\n  each:", "6:15", "3", "write an operation as 'name' or as"),
+        ("  each:", "  first: {op: tahn}\n  each:", "6:15", "tahn", "unknown operation 'tahn'."),
+        ("  each:", "  first: {op: {tahn: {}}}\n  each:", "6:16", "tahn", "unknown operation 'tahn'."),
+        ("  each:", "  first: {op: {choose: 1, from: [tahn]}}\n  each:", "6:34", "tahn", "unknown operation 'tahn'."),
+        ("  each:", "  first: {op: {choose: 1, form: [tanh]}}\n  each:", "6:13", None, ""),
+        ("  each:", "  output: {combine: sum}\n  each:", "6:21", "sum", "`combine` must be 'mean', found 'sum'"),
+        (
+            "  each:",
+            "  output: {of: leafs}\n  each:",
+            "6:16",
+            "leafs",
+            "one of 'leaves', 'all', found 'leafs'. Did you mean",
+        ),
+        (
+            "  each:",
+            "  output: {clip_norm: 0}\n  each:",
+            "6:23",
+            "0",
+            "`clip_norm` must be a number above 0, or null, found 0",
+        ),
+        ("  each:", "  input_bias: 1\n  each:", "6:15", "1", "`input_bias` must be true or false, found 1"),
+    ],
+)
+def test_a_fault_in_the_required_sections(old: str, new: str, where: str, marked: str | None, message: str) -> None:
+    assert SPACE.count(old) >= 1
+    problems = faults(SPACE.replace(old, new, 1))
+    matching = [problem for problem in problems if problem.where == f"x.yaml:{where}" and message in problem.message]
+    if not message:
+        places = [(p.where, p.message) for p in problems]
+        assert places == [
+            ("x.yaml:6:11", "missing key 'from' in `op`"),
+            ("x.yaml:6:27", "unknown key 'form' in `op`. Did you mean 'from'?"),
+        ]
+        return
+    assert matching, [(problem.where, problem.message) for problem in problems]
+    if marked is not None:
+        assert underlined(matching[0]) == marked
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "marked", "message"),
+    [
+        ("strategy: ens", "10:11", "ens", "unknown strategy 'ens'. Did you mean 'enas'?"),
+        ("strategy: 3", "10:11", "3", "`strategy` must be the name of a strategy or a mapping with 'kind', found 3"),
+        ("strategy: null", "10:11", "null", "found null"),
+        ("strategy: {epochs: 0}", "10:20", "0", "`epochs` must be a whole number of at least 1, found 0"),
+        (
+            "strategy: {epochs: 2, warmup_epochs: 2}",
+            "10:38",
+            "2",
+            "`warmup_epochs` must be less than `epochs`, which is 2",
+        ),
+        ("strategy: {epochs: 1}", "10:20", "1", "`warmup_epochs` must be less than `epochs`, which is 1, found 1"),
+        ("strategy: {warmup_epochs: 4}", "10:27", "4", "which is 4, found 4"),
+        ("strategy: half", "1:1", "nasforge", "missing key 'executor'"),
+        ("controller: {kind: lsmt}", "10:20", "lsmt", "unknown controller 'lsmt'. Did you mean 'lstm'?"),
+        ("controller: {units: 0}", "10:21", "0", "`units` must be a whole number of at least 1"),
+        ("executor: {kind: share_weights}", "10:18", "share_weights", "unknown executor 'share_weights'. Did you mean"),
+        (
+            "executor: {share: nodes}",
+            "10:19",
+            "nodes",
+            "`share` must be one of 'edge_op', 'edge', 'node', found 'nodes'. Did",
+        ),
+        (
+            "executor: {kind: other, share: layer}",
+            "10:32",
+            "layer",
+            "a space of this kind cannot share weights by 'layer'",
+        ),
+        ("executor: {hidden: 0}", "10:20", "0", "`hidden` must be a whole number above 0, found 0"),
+        ("executor: {kind: other, recipe: {}}", "10:25", "recipe", "unknown key 'recipe' in `executor`."),
+        ("executor: {recipe: 3}", "10:20", "3", "`recipe` must be a mapping, found 3"),
+        (
+            "executor: {recipe: {learning_rat: 1}}",
+            "10:21",
+            "learning_rat",
+            "unknown key 'learning_rat' in `recipe`. Did you",
+        ),
+        ("executor: {recipe: {dropout_input: 1}}", "10:36", "1", "must be a number of at least 0 and below 1, found 1"),
+        (
+            "executor: {recipe: {optimizer: adm}}",
+            "10:32",
+            "adm",
+            "one of 'adam', 'sgd', found 'adm'. Did you mean 'adam'?",
+        ),
+        ("executor: {recipe: {betas: [0.9]}}", "10:28", None, "`betas` must be a list of 2 values, found [0.9]"),
+        (
+            "executor: {recipe: {betas: [0.9, 2]}}",
+            "10:34",
+            "2",
+            "item 2 of `betas` must be a number of at least 0 and below",
+        ),
+        (
+            "executor: {recipe: {betas: [0.1, 0.2, 0.3]}}",
+            "10:28",
+            None,
+            "must be a list of 2 values, found [0.1, 0.2, 0.3]",
+        ),
+        ("train: {recipe: {clip_norm: 0}}", "10:29", "0", "`clip_norm` must be a number above 0, or null, found 0"),
+        ("train: {recipe: null}", "10:17", "null", "`recipe` must be a mapping, found null"),
+        ("train: {epochs: 1.5}", "10:17", "1.5", "`epochs` must be a whole number of at least 1, found 1.5"),
+        ("train: {widht: 3}", "10:9", "widht", "unknown key 'widht' in `train`."),
+        ("train: []", "10:8", None, "`train` must be a mapping, found []"),
+        ("derive: {candidates: 3}", "10:22", "3", "`shortlist` must be at most `candidates`, which is 3, found 4"),
+        ("derive: {shortlist: 25}", "10:21", "25", "`shortlist` must be at most `candidates`, which is 24, found 25"),
+        ("compare: {random: none}", "10:19", "none", "`random` must be true or false, found 'none'"),
+        ("workers: 0", "10:10", "0", "`workers` must be a whole number of at least 1, or null, found 0"),
+        ("seed: -1", "10:7", "-1", "`seed` must be a whole number of at least 0, found -1"),
+        ("seed: 1e3", "10:7", "1e3", "`seed` must be a whole number of at least 0, found 1000.0"),
+        ("plugins: x", "10:10", "x", "`plugins` must be a list, found 'x'"),
+        ("plugins: [3]", "10:11", "3", "item 1 of `plugins` must be a text, found 3"),
+        ("plugins: [-r x]", "10:11", "-r x", "a plugin is named as it is installed"),
+        ("plugins: [no-such]", "10:11", "no-such", "the space needs the plugin 'no-such', which is not installed"),
+        ("objectives: [a]", "10:1", "objectives", "unknown key 'objectives'"),
+        ("limits: {}", "10:1", "limits", "unknown key 'limits'"),
+        ("basline: x", "10:1", "basline", "unknown key 'basline'."),
+        ("profiles: {a: 3}", "10:12", "a", "profile 'a' must be a mapping"),
+        ("  corpus: pt", "10:11", "pt", "unknown corpus 'pt'. Did you mean 'ptb'?"),
+        ("  corpus: 3", "10:11", "3", "a corpus is a name"),
+        ("  corpus: {train: a, valid: b}", "10:3", "corpus", "missing key 'test' in `corpus`"),
+        ("  corpus: {train: a, valid: b, test: 1}", "10:38", "1", "`test` must be a text, found 1"),
+        ("  reward_scale: .1e-400", "10:17", ".1e-400", "`reward_scale` must be a number above 0, found 0.0"),
+    ],
+)
+def test_a_fault_in_one_more_line(line: str, where: str, marked: str | None, message: str) -> None:
+    (problem,) = faults(SPACE + line + "\n")
+    assert message in problem.message
+    assert problem.where == f"x.yaml:{where}"
+    if marked is not None:
+        assert underlined(problem) == marked
+
+
+def test_known_names_and_keys_are_listed() -> None:
+    assert faults(SPACE + "strategy: x\n")[0].hint == "known here: bare, enas, half"
+    assert faults(SPACE + "compare: {x: 1}\n")[0].hint == "known here: random, references"
+    assert faults(SPACE.replace("op: {choose: 1, from", "op: {choose: 1, frm"))[0].hint == "known here: choose, from"
+    assert faults(SPACE + "limits: {}\n")[0].hint == "this version of nasforge does not offer 'limits'"
+    assert faults(SPACE.replace("language_model", "other_task"))[0].hint == "it fits other_kind"
+
+
+def test_all_faults_are_reported_together_in_the_order_of_their_places() -> None:
+    text = """\
+nasforge: 3
+space:
+  kind: recurrent_cell
+  nodes: 0
+  each: {op: {from: [tahn, relu, sigmid]}, inputs: 3}
+task: {kind: language_model, streams: 0}
+executor: {hidden: x, recipe: {bptt: 0}}
+train: {recipe: {bptt: 0}, epochs: 0}
+seed: x
+extra: 1
+profiles: {quick: 3}
+"""
+    problems = faults(text, overrides=["derive.shortlist=0", "workers={"])
+    places = [(p.line_number, p.column) for p in problems if p.line_number]
+    assert places == [
+        *((1, 1), (1, 11), (4, 10), (5, 22), (5, 34), (5, 44), (6, 39), (7, 20), (7, 38), (8, 24), (8, 36), (9, 7)),
+        *((10, 1), (11, 12)),
+    ]
+    rest = [p.where for p in problems if not p.line_number]
+    assert rest == ["override 'derive.shortlist=0'", "override 'workers={'"]
+
+
+def test_a_fault_in_a_profile_is_shown_in_the_profile() -> None:
+    text = SPACE + "profiles:\n  quick:\n    space: {nodes: 0}\n    trian: {}\n"
+    first, second = faults(text)
+    assert (first.where, underlined(first)) == ("x.yaml:12:20", "0")
+    assert (second.where, underlined(second)) == ("x.yaml:13:5", "trian")
+    assert load(text.replace("quick", "other")).profile is None
+
+
+def test_a_fault_in_an_override_or_the_seed_names_it() -> None:
+    problems = faults(SPACE, overrides=["space.nodes=0", "space.nods=1", "controller=lsmt"], seed=-1)
+    assert [(p.where, p.message.split(",")[0]) for p in problems] == [
+        ("--seed -1", "`seed` must be a whole number of at least 0"),
+        ("override 'controller=lsmt'", "unknown controller 'lsmt'. Did you mean 'lstm'?"),
+        ("override 'space.nodes=0'", "`nodes` must be a whole number of at least 1 and at most 64"),
+        ("override 'space.nods=1'", "unknown key 'nods' in `space`. Did you mean 'nodes'?"),
+    ]
+    with pytest.raises(UsageError, match="unknown profile 'papr'"):
+        load(SPACE, profile="papr")
+
+
+def test_an_unknown_strategy_does_not_make_its_defaults_a_fault() -> None:
+    (problem,) = faults(SPACE + "strategy: x\ncontroller: {units: 3}\nexecutor: {recipe: {}}\n")
+    assert problem.message == "unknown strategy 'x'."
+
+
+@pytest.mark.parametrize("text", ["", "3", "[a]", "null"])
+def test_a_file_that_is_no_mapping(text: str) -> None:
+    assert "must be a mapping" in faults(text)[0].message
+
+
+def test_a_fault_is_shown_with_its_line_and_a_caret() -> None:
+    text = SPACE.replace("tanh", "tahn")
+    with pytest.raises(SpecError) as caught:
+        load(text)
+    assert str(caught.value) == (
+        "x.yaml:7:28: unknown operation 'tahn'. Did you mean 'tanh'?\n"
+        "    7 |     op: {choose: 1, from: [tahn, relu]}\n"
+        "      |                            ^^^^\n"
+        "known here: identity, leaky, relu, sigmoid, tanh"
+    )
+
+
+def test_a_long_or_unprintable_value_is_shown_short() -> None:
+    (problem,) = faults(SPACE + f"seed: '{'x' * 5000}'\n")
+    assert len(problem.message) < 150
+    (problem,) = faults(SPACE + 'seed: "a\\nb"\n')
+    assert "\n" not in problem.message
+
+
+# Plugins that a space needs
+
+
+def test_every_unknown_operation_says_which_plugin_is_missing() -> None:
+    text = SPACE.replace("[tanh, relu]", "[tanh, gelu, sine]") + "plugins: [nasforge-none, other-none]\n"
+    problems = faults(text)
+    assert [underlined(problem) for problem in problems] == ["gelu", "sine", "nasforge-none", "other-none"]
+    for problem in problems[:2]:
+        assert (
+            "the space needs the plugin 'nasforge-none', which is not installed: pip install nasforge-none"
+            in problem.hint
+        )
+        assert "the space needs the plugin 'other-none'" in problem.hint
+    assert problems[2].hint == "pip install nasforge-none"
+
+
+def test_a_plugin_that_failed_is_named_where_it_is_needed() -> None:
+    failed = PluginFailure("main", "nasforge-bad", "import", "ImportError: no")
+    broken = Plugins(PLUGINS.catalogue, (), (failed,))
+    with pytest.raises(PluginError, match=r"x\.yaml:10:11: .*\n.*'nasforge-bad' failed at import: ImportError: no"):
+        load(SPACE + "plugins: [Nasforge_Bad]\n", plugins=broken)
+    (problem,) = faults(SPACE.replace("tanh", "gelu"), plugins=broken)
+    assert "plugin 'main' of 'nasforge-bad' failed at import: ImportError: no" in problem.hint
+    assert load(SPACE, plugins=broken) == load(SPACE)
+
+
+# What is shipped
+
+
+@pytest.fixture
+def activations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugins:
+    """The built-ins and the example plugin, as if it were installed."""
+    folder = tmp_path / "nasforge_activations-0.1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: nasforge-activations\nVersion: 0.1.0\n")
+    (folder / "entry_points.txt").write_text("[nasforge]\nactivations = nasforge_activations.declarations\n")
+    monkeypatch.syspath_prepend(str(ACTIVATIONS))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = build_plugins()
+    assert found.failures == ()
+    return found
+
+
+@pytest.mark.parametrize("profile", [None, "smoke", "quick", "paper"])
+@pytest.mark.parametrize("name", ["ptb_rnn", "rnn_activations"])
+def test_every_shipped_space_is_valid_with_every_profile(activations: Plugins, name: str, profile: str | None) -> None:
+    spec = load_run_spec(ROOT / "spaces" / f"{name}.yaml", activations, profile=profile)
+    assert spec.name == name
+    assert spec.profile == (profile or "quick")
+    again = load_run_spec(read_yaml_text(json.dumps(spec.resolved()), "resolved.yaml"), activations)
+    assert again == spec
+
+
+def test_the_operations_of_the_plugin_are_used(activations: Plugins) -> None:
+    spec = load_run_spec(ROOT / "spaces" / "rnn_activations.yaml", activations)
+    assert isinstance(spec.space, RecurrentCellSpec)
+    assert OperationUse("leaky_relu", (("slope", 0.1),)) in spec.space.each.op.from_
+    assert activations.catalogue.owner("operations", "gelu") == "nasforge-activations"
+
+
+def test_the_quick_profile_of_the_shipped_space_is_what_measured_best() -> None:
+    spec = load_run_spec(ROOT / "spaces" / "ptb_rnn.yaml", PLUGINS)
+    assert spec.strategy == EnasOptions()
+    assert spec.executor == SharedWeightsOptions()
+    assert (spec.search_recipe, spec.final_recipe) == (LanguageModelRecipe(learning_rate=8e-3), LanguageModelRecipe())
+    assert (spec.derive, spec.train, spec.compare) == tuple(
+        getattr(load(SPACE), k) for k in ("derive", "train", "compare")
+    )
+
+
+def test_the_paper_profile_has_the_published_values() -> None:
+    resolved = load_run_spec(ROOT / "spaces" / "ptb_rnn.yaml", PLUGINS, profile="paper").resolved()
+    assert resolved["task"]["corpus"] == "ptb"
+    assert resolved["strategy"]["controller_steps"] == 2000
+    assert (resolved["executor"]["share"], resolved["space"]["output"]["clip_norm"]) == ("edge", None)
+    controller = resolved["controller"]
+    assert (controller["learning_rate"], controller["temperature"], controller["tanh_constant"]) == (3.5e-4, 5.0, 2.5)
+    for recipe in (resolved["executor"]["recipe"], resolved["train"]["recipe"]):
+        published = {"optimizer": "sgd", "learning_rate": 20.0, "clip_norm": 0.25, "batch_size": 64, "bptt": 35}
+        assert published.items() <= recipe.items()
+
+
+def test_loading_a_spec_imports_no_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from nasforge.plugins import build_plugins;"
+        "from nasforge.spec.run_spec import load_run_spec;"
+        "load_run_spec(Path('spaces/ptb_rnn.yaml'), build_plugins()); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_catalogue_without_components_knows_nothing() -> None:
+    problems = faults(SPACE, plugins=Plugins(Catalogue(), (), ()))
+    assert [p.message for p in problems] == [
+        "unknown strategy 'enas'.",
+        "unknown space kind 'recurrent_cell'.",
+        "unknown task 'language_model'.",
+    ]
