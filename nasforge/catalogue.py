@@ -10,7 +10,16 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from nasforge.components import ControllerKind, ExecutorKind, Operation, Options, SpaceKind, StrategyKind, TaskKind
+from nasforge.components import (
+    ControllerKind,
+    ExecutorKind,
+    ExecutorOptions,
+    Operation,
+    Options,
+    SpaceKind,
+    StrategyKind,
+    TaskKind,
+)
 from nasforge.errors import PluginError
 from nasforge.spec.nodes import printable
 
@@ -127,8 +136,9 @@ def component_faults(component: object, section: Section) -> list[str]:
     faults: list[str] = []
     if not isinstance(data.summary, str) or not data.summary.strip() or "\n" in data.summary:
         faults.append(f"the summary of {where} must be one line of text")
-    if not _is_options(data.config):
-        faults.append(f"the config of {where} must be a subclass of nasforge.components.Options")
+    model = ExecutorOptions if isinstance(component, ExecutorKind) else Options
+    if not _is_options(data.config, model):
+        faults.append(f"the config of {where} must be a subclass of nasforge.components.{model.__name__}")
     if isinstance(component, SpaceKind):
         if not callable(component.build) or not callable(component.references):
             faults.append(f"build and references of {where} must be functions")
@@ -137,7 +147,16 @@ def component_faults(component: object, section: Section) -> list[str]:
     elif not isinstance(data.build, str) or not _DOTTED.fullmatch(data.build):
         found = printable(repr(data.build), 60)
         faults.append(f"the build of {where} must be a dotted name 'package.module:factory', found {found}")
+    if isinstance(component, StrategyKind):
+        faults += [
+            f"{name} of {where} must be a function"
+            for name in ("passes", "evaluations", "uniform")
+            if not callable(getattr(component, name))
+        ]
     if isinstance(component, TaskKind):
+        if not isinstance(component.prepare, str) or not _DOTTED.fullmatch(component.prepare):
+            found = printable(repr(component.prepare), 60)
+            faults.append(f"the prepare of {where} must be a dotted name 'package.module:function', found {found}")
         faults += _recipe_faults(component, where)
     return faults
 
@@ -153,5 +172,5 @@ def _recipe_faults(task: TaskKind, where: str) -> list[str]:
     return []
 
 
-def _is_options(model: object) -> bool:
-    return isinstance(model, type) and issubclass(model, Options)
+def _is_options(model: object, base: type[Options] = Options) -> bool:
+    return isinstance(model, type) and issubclass(model, base)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from nasforge.tasks.language_model import LanguageModel
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Tensors here are tiny: threads only wait for one another, and one thread always adds in one order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +32,14 @@ def task(corpus_folder: Path) -> LanguageModel:
     from helpers import language_model
 
     return language_model(corpus_folder)
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A finished run of the toy space, and what the command printed."""
+    from toy import nasforge, write_toy
+
+    folder = tmp_path_factory.mktemp("toy")
+    done = nasforge("run", write_toy(folder), "--run-dir", "first", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "first", done

@@ -100,9 +100,6 @@ def shapes(width: int) -> dict[str, tuple[int, ...]]:
     return {"inputs": (width,), "state": (width,), "mask": (width,)}
 
 
-# Text of a compiled graph, golden files ---------------------------------------------------------------------------------
-
-
 def dump(supergraph: Supergraph) -> str:
     """Everything that a compiled space holds, as text: decisions, and the nodes of each template with their wires."""
     lines = [f"stage {supergraph.stage}", ""]
@@ -136,8 +133,6 @@ def golden_text(name: str, text: str) -> str:
         path.write_text(text, encoding="utf-8")
     return path.read_text(encoding="utf-8")
 
-
-# Tiny language models ---------------------------------------------------------------------------------------------------
 
 WORDS = ("the", "a", "cat", "dog", "sees", "likes", "red", "big", "runs", "sleeps")
 

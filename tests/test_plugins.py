@@ -13,7 +13,7 @@ import pytest
 
 from nasforge import builtins
 from nasforge.catalogue import SECTIONS, Catalogue
-from nasforge.components import Operation, StrategyKind, activation
+from nasforge.components import ControllerKind, ExecutorKind, NoOptions, Operation, StrategyKind, TaskKind, activation
 from nasforge.errors import PluginError, UsageError
 from nasforge.plugin_sources import normalized
 from nasforge.plugins import PluginFailure, Plugins, build_plugins
@@ -238,7 +238,7 @@ def test_an_entry_point_may_name_an_object_and_must_name_what_exists(install: In
         (activation("x", "", "a:b", "{x}"), "the summary of operation 'x' must be one line"),
         (activation("x", "s", "no_colon", "{x}"), "must be a dotted name 'package.module:factory', found 'no_colon'"),
         (activation("x", "s", "a:b", "{x}", config=dict), "must be a subclass of nasforge.components.Options"),  # type: ignore[arg-type]
-        (StrategyKind("x", "s", "a:b"), "must return a list of Operation, found StrategyKind"),
+        (ControllerKind("x", "s", "a:b"), "must return a list of Operation, found ControllerKind"),
     ],
 )
 def test_a_component_that_does_not_fit_is_refused(component: object, message: str) -> None:
@@ -255,6 +255,30 @@ def test_all_faults_of_a_plugin_are_named_and_the_catalogue_stays_as_it_was() ->
     twice = [activation("y", "s", "a:b", "{x}")] * 2
     with pytest.raises(PluginError, match="'y' is registered by 'b' and again by 'b'"):
         one.extended("b", {"operations": twice})
+
+
+def test_components_of_other_sections_are_checked_too() -> None:
+    executor = ExecutorKind("x", "s", "a:b", NoOptions)  # type: ignore[arg-type]
+    strategy = StrategyKind(
+        "x",
+        "s",
+        "a:b",
+        config=NoOptions,
+        passes=float,
+        evaluations=None,  # type: ignore[arg-type]
+        uniform=dict,
+    )
+    task = TaskKind(
+        "x", "s", "a:b", config=NoOptions, recipe=NoOptions, prepare="b", kinds=(), search_recipe={"rate": 1}
+    )
+    with pytest.raises(PluginError) as caught:
+        Catalogue().extended("me", {"executors": [executor], "strategies": [strategy], "tasks": [task]})
+    assert str(caught.value).split("; ") == [
+        "the config of executor 'x' must be a subclass of nasforge.components.ExecutorOptions",
+        "evaluations of strategy 'x' must be a function",
+        "the prepare of task 'x' must be a dotted name 'package.module:function', found 'b'",
+        "the search_recipe of task 'x': rate: Extra inputs are not permitted",
+    ]
 
 
 # Files

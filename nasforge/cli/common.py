@@ -16,7 +16,8 @@ PluginFiles = Annotated[
 Profile = Annotated[str | None, typer.Option("--profile", help="A profile of the file (default: quick, if it has it).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, e.g. task.corpus=ptb", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, e.g. task.corpus=ptb", show_default=False),
 ]
 
 

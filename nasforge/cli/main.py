@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -81,5 +81,5 @@ def main() -> NoReturn:
     except Exception as error:
         if not isinstance(error, _UsageFault):
             raise
-        error.show()
+        cast(typer.BadParameter, error).show()
         sys.exit(2)

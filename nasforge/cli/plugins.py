@@ -28,9 +28,12 @@ def ls(
     if ops:
         operations = list(plugins.catalogue.operations.values())
         owners = {op.name: plugins.catalogue.owner("operations", op.name) for op in operations}
-        defaults = {op.name: {
-            key: "required" if f.is_required() else str(f.default) for key, f in op.config.model_fields.items()
-        } for op in operations}
+        defaults = {
+            op.name: {
+                key: "required" if f.is_required() else str(f.default) for key, f in op.config.model_fields.items()
+            }
+            for op in operations
+        }
         if as_json:
             print_json(
                 [

@@ -71,8 +71,7 @@ class View(Observer):
     def job_finished(self, job: Job, seconds: float) -> None:
         """See `Observer`."""
         self._fractions[job.name] = 1.0
-        left = self.time_left()
-        self.line(f"{job.title}: finished in {_duration(seconds)}" + (f"; about {_duration(left)} left" if left else ""))
+        self.line(f"{job.title}: finished in {_duration(seconds)}{self._time_left()}")
 
     def ticked(self, job: Job, tick: Mapping[str, Any]) -> None:
         """See `Observer`."""
@@ -105,7 +104,7 @@ class View(Observer):
 
     def _candidate(self, job: Job, facts: Mapping[str, Any]) -> str:
         best = self._best.get(job.name)
-        lower = True
+        lower = facts["direction"] == "min"
         if best is not None and (facts["proxy"] >= best if lower else facts["proxy"] <= best):
             return ""
         self._best[job.name] = facts["proxy"]
@@ -115,13 +114,13 @@ class View(Observer):
         total = sum(job.cost for job in self._jobs) or 1.0
         return sum(job.cost * self._fractions.get(job.name, 0.0) for job in self._jobs) / total
 
-    def time_left(self) -> float | None:
-        """Seconds, from the share of the work that is done; None where too little is known."""
+    def _time_left(self) -> str:
+        """``; about ... left``, from the share of the work that is done; empty where too little is known."""
         done = self._done()
         gained = done - self._before
         if gained < 0.01 or done >= 1:
-            return None
-        return (time.monotonic() - self._began) * (1 - done) / gained
+            return ""
+        return f"; about {_duration((time.monotonic() - self._began) * (1 - done) / gained)} left"
 
     def conclude(self, result: Mapping[str, Any]) -> None:
         """Show the verdict and where everything is."""
@@ -131,7 +130,9 @@ class View(Observer):
         rows += [(reference["name"], reference) for reference in result["references"]]
         metric = result["best"]["trained"]["metric"]
         self.console.print()
-        self.console.print(f"{'trained from scratch':<22}{'parameters':>12}{'valid ' + metric:>19}{'test ' + metric:>18}")
+        self.console.print(
+            f"{'trained from scratch':<22}{'parameters':>12}{'valid ' + metric:>19}{'test ' + metric:>18}"
+        )
         for title, row in rows:
             trained = row["trained"]
             values = ["-" if trained[split] is None else f"{trained[split]:.2f}" for split in ("valid", "test")]
@@ -169,9 +170,8 @@ class PlainView(View):
         now = time.monotonic()
         if now - self._last.setdefault(job.name, now) >= PLAIN_SECONDS:
             self._last[job.name] = now
-            left = self.time_left()
-            more = f"; about {_duration(left)} left" if left else ""
-            self.line(f"{job.title}: {tick['phase']}, {tick['done']}/{tick['total']}{_facts(tick['facts'])}{more}")
+            progress = f"{tick['phase']}, {tick['done']}/{tick['total']}{_facts(tick['facts'])}"
+            self.line(f"{job.title}: {progress}{self._time_left()}")
 
 
 class BarView(View):
@@ -225,9 +225,7 @@ class BarView(View):
             total=tick["total"],
             shown=_facts(tick["facts"]).lstrip(", ") + speed,
         )
-        left = self.time_left()
-        shown = f"about {_duration(left)} left" if left else ""
-        self._progress.update(self._whole, completed=self._done(), shown=shown)
+        self._progress.update(self._whole, completed=self._done(), shown=self._time_left().lstrip("; "))
 
     def job_finished(self, job: Job, seconds: float) -> None:
         """See `Observer`."""

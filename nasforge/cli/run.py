@@ -11,6 +11,7 @@ from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
 from nasforge.cli.progress import observer_for
 from nasforge.errors import UsageError
 from nasforge.plugins import Plugins
+from nasforge.resolve import resolve
 from nasforge.run.directory import RunDirectory, claim, next_folder
 from nasforge.run.runner import Runner, start_run, versions
 from nasforge.run.spec_of_run import spec_of
@@ -23,7 +24,9 @@ def run(
     file: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="What to search, and how.", show_default=False)],
     overrides: Overrides = None,
     profile: Profile = None,
-    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="Where to work (default: runs/NAME-0001 ...).")] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="Where to work (default: runs/NAME-0001 ...).")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, or cuda where torch finds one.")] = "cpu",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each worker process.")] = 1,
@@ -34,6 +37,8 @@ def run(
     plugins = load_plugins(plugin)
     spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
     check_device(device)
+    base = file.resolve().parent
+    resolve(spec.task_kind.prepare)(spec.task, (spec.search_recipe, spec.final_recipe), base)
     directory = claim(run_dir or next_folder(RUNS, spec.name))
     arguments = {
         "file": str(file),
@@ -50,7 +55,7 @@ def run(
         arguments=arguments,
         device=device,
         threads=threads,
-        base=file.resolve().parent,
+        base=base,
         plugin_files=[path.resolve() for path in plugin or ()],
     )
     _work(directory, spec, plugins, quiet)
@@ -68,7 +73,9 @@ def resume(
         raise UsageError(f"{run_dir}: this run is done; `nasforge show {run_dir}` shows what it found")
     changed = _changed(facts["versions"], versions())
     if changed:
-        typer.echo(f"warning: the run began with other versions ({changed}); results may differ in the last digits", err=True)
+        typer.echo(
+            f"warning: the run began with other versions ({changed}); results may differ in the last digits", err=True
+        )
     plugins = load_plugins([Path(name) for name in facts["plugin_files"]])
     _work(directory, spec_of(directory, plugins), plugins, quiet)
 

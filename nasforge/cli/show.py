@@ -40,10 +40,16 @@ class _Subject:
 
 def show(
     what: Annotated[Path, typer.Argument(metavar="SPACE|RUN|ARCH.json", help="What to show.", show_default=False)],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a file; its ending says the format.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write a file; its ending says the format.")
+    ] = None,
     format_: Annotated[str | None, typer.Option("--format", help="text, svg or png.")] = None,
-    space: Annotated[bool, typer.Option("--space", help="Draw the whole space, with the architecture marked in it.")] = False,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="For a space: show the architecture drawn with it.")] = None,
+    space: Annotated[
+        bool, typer.Option("--space", help="Draw the whole space, with the architecture marked in it.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="For a space: show the architecture drawn with it.")
+    ] = None,
     profile: Profile = None,
     plugin: PluginFiles = None,
 ) -> None:
@@ -94,10 +100,9 @@ def _render(subject: _Subject, chosen: Literal["text", "svg", "png"], *, whole_s
 def _of_run(directory: RunDirectory, plugins: Plugins) -> _Subject:
     run = directory.read_run()
     path = directory.path / "best" / "architecture.json"
-    if not path.exists():
-        raise UsageError(
-            f"{directory.path}: no result yet (status: {run.get('status')}); continue with `nasforge resume {directory.path}`"
-        )
+    if not (directory.path / "result.json").exists():
+        status = run.get("status")
+        raise UsageError(f"{directory.path}: no result yet (status: {status}); continue with `nasforge resume`")
     result = json.loads((directory.path / "result.json").read_text())
     trained, proxy = result["best"]["trained"], result["best"]["proxy"]
     notes = (
@@ -114,7 +119,9 @@ def _of_architecture(path: Path, plugins: Plugins) -> _Subject:
     described = _read_architecture(path)
     kind = plugins.catalogue.kinds.get(described["space"].get("kind"))
     if kind is None:
-        raise UsageError(f"{path}: its space has the kind {described['space'].get('kind')!r}, which no plugin here offers")
+        raise UsageError(
+            f"{path}: its space has the kind {described['space'].get('kind')!r}, which no plugin here offers"
+        )
     context = {"operations": plugins.catalogue.operations}
     try:
         config = kind.config.model_validate(described["space"], context=context)

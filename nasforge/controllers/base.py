@@ -65,7 +65,7 @@ class Controller(ABC):
 
     @abstractmethod
     def state(self) -> Mapping[str, Any]:
-        """Everything that `load_state` needs to go on exactly: tensors, numbers, strings, and dicts and lists of them."""
+        """Everything that `load_state` needs to go on exactly: tensors, numbers, strings, dicts and lists."""
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -47,7 +47,8 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path`: a reader finds the old content or all of the new one. The folder must exist.
 
     Raises:
-        StorageError: the file system refuses it; `path` holds its old content or all of the new, and the temporary file is gone.
+        StorageError: the file system refuses it; `path` holds its old content or all of the new, and the temporary
+            file is gone.
     """
     temporary = _beside(path)
     with _refusals(path):
@@ -131,6 +132,16 @@ def append_line(path: Path, line: str, durable: bool = True) -> None:
             os.close(descriptor)
         if durable and length == 0:
             _sync_folder(path.parent)
+
+
+def open_log(path: Path) -> int:
+    """A file descriptor that appends to `path`, for the standard error of a child process; the caller closes it.
+
+    Raises:
+        StorageError: the file system refuses it.
+    """
+    with _refusals(path):
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
 def sha256_of(path: Path) -> str:

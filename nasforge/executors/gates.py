@@ -1,7 +1,8 @@
 """Soft gates: the weight of every wire from the weights of options.
 
 With probabilities p(option | the decision exists) as weights, a wire's gate is the exact probability of its condition,
-because terms exclude one another and literals of different decisions are independent. At a vertex (one-hot weights)
+because terms exclude one another and decisions are independent. Where a decision exists only under a condition, a term
+that reads it must say that condition too. At a vertex (one-hot weights)
 every gate is exactly 0 or 1, and the mixture equals the child.
 """
 
@@ -40,9 +41,7 @@ def soft_gates(supergraph: Supergraph, weights: Mapping[str, Tensor]) -> dict[st
 
 def support(gates: Mapping[str, Tensor]) -> dict[str, frozenset[int]]:
     """The wires of each template whose gate is not exactly zero; a gate of zero is never multiplied (0 * inf = NaN)."""
-    return {
-        name: frozenset(torch.nonzero(values.detach()).flatten().tolist()) for name, values in gates.items()
-    }
+    return {name: frozenset(torch.nonzero(values.detach()).flatten().tolist()) for name, values in gates.items()}
 
 
 def _term(term: Term, options: Mapping[str, tuple[str, ...]], weights: Mapping[str, Tensor], some: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ network does not name is not touched: no gradient, no weight decay, no momentum.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ class Trainer:
         """One step on the next batch: the mean of the gradients of `networks`, each with its own carried state."""
         if len(self._states) != len(networks):
             self._states = [None] * len(networks)
-        active: dict[str, nn.Parameter] = {}
+        active: dict[nn.Parameter, None] = {}
         loss, count, states = 0.0, 0, []
         for network, state in zip(networks, self._states, strict=True):
             result = self._task.loss(network, self._recipe, self.step_number, state, self._seed)
@@ -91,8 +91,8 @@ class Trainer:
             loss += float(result.data) / len(networks)
             count = result.count
             states.append(result.state)
-            active.update(network.parameters)
-        parameters = [parameter for parameter in active.values() if parameter.grad is not None]
+            active.update(dict.fromkeys(network.parameters.values()))
+        parameters = [parameter for parameter in active if parameter.grad is not None]
         norm = float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         skipped = not (math.isfinite(norm) and math.isfinite(loss))
         if not skipped:
@@ -124,10 +124,6 @@ def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:
         momentum=momentum,
         nesterov=momentum > 0,
         weight_decay=recipe.weight_decay,
-        fused=True,
+        # The fused kernel wants momentum for all weights of a step or for none; here some may be new to it.
+        fused=None if momentum > 0 else True,
     )
-
-
-def count_parameters(parameters: Mapping[str, nn.Parameter]) -> int:
-    """Number of weights."""
-    return sum(parameter.numel() for parameter in parameters.values())

@@ -9,7 +9,7 @@ from nasforge.components import Operation, Shape
 from nasforge.executors.resolve import operation_options
 from nasforge.export.expressions import Body, landmarks, merge_text
 from nasforge.export.names import Namespace
-from nasforge.export.parts import Weight, cell_helpers, cell_weights, defined_functions, plain_name, size_text
+from nasforge.export.parts import cell_helpers, cell_weights, defined_functions, plain_name, size_text
 from nasforge.graph.plan import Step, TemplatePlan, scan_phases, weight_key
 from nasforge.graph.supergraph import OperationUse
 
@@ -174,13 +174,9 @@ class _Cell:
         node = step.node
         if node.operation is None:
             return merge_text(node.combine, inputs)
-        prefix = f"{weight_key(self._plan.template, node)}."
-        weights = [f"self.{weight.attribute}" for name, weight in self._weights_of(prefix)]
+        key = weight_key(self._plan.template, node)
+        weights = [f"self.{weight.attribute}" for weight in self._weights.values() if weight.key == key]
         return _expression(node.operation, self._operations, inputs, weights)
-
-    def _weights_of(self, prefix: str) -> Iterator[tuple[str, Weight]]:
-        # Names of tensors hold no dot, so a key that starts like another cannot be taken for it.
-        return ((name, w) for name, w in self._weights.items() if name.rpartition(".")[0] + "." == prefix)
 
 
 def _expression(

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import safetensors.torch
 
 from nasforge.components import Operation
-from nasforge.errors import UsageError
 from nasforge.executors.network import Network
 from nasforge.export.python_module import language_model_source
 from nasforge.graph.plan import Plan
@@ -34,11 +33,11 @@ def exported_files(
         title: the first line of the module's docstring.
         facts: (name, value) lines for it.
 
-    Raises:
-        UsageError: networks of this task cannot be exported.
+    Returns:
+        Name to content; nothing for a task that there is no exporter for.
     """
     if not isinstance(task, LanguageModel):
-        raise UsageError(f"networks of the task {type(task).__name__} cannot be exported as plain torch")
+        return {}
     module = language_model_source(plan, operations, network, title=title, facts=facts)
     values = {module.names[name]: value for name, value in network.copy_values().items()}
     return {

@@ -18,8 +18,9 @@ from nasforge.graph.supergraph import Node, OperationUse
 
 @dataclass(frozen=True)
 class Weight:
-    """One parameter of the class: its attribute and its shape."""
+    """One parameter of the class: the key of its set in the weight bank, its attribute and its shape."""
 
+    key: str
     attribute: str
     shape: Shape
 
@@ -58,7 +59,7 @@ def _attributes(specs: Mapping[str, tuple[Node, list[tuple[str, Shape]]]]) -> Ma
     for (key, (node, wanted)), owner in zip(specs.items(), owners, strict=True):
         base = _plain_node(node) if owners.count(owner) > 1 else owner
         for name, shape in wanted:
-            found[f"{key}.{name}"] = Weight(names.take(f"{identifier(base)}_{identifier(name)}"), shape)
+            found[f"{key}.{name}"] = Weight(key, names.take(f"{identifier(base)}_{identifier(name)}"), shape)
     return found
 
 

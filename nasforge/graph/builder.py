@@ -28,7 +28,9 @@ class TemplateBuilder:
             raise SpaceError(f"template '{self.name}' has two nodes named '{node.name}'")
         for source in node.inputs:
             if source not in self._nodes:
-                raise SpaceError(f"node '{node.name}' of template '{self.name}' reads '{source}', which is not before it")
+                raise SpaceError(
+                    f"node '{node.name}' of template '{self.name}' reads '{source}', which is not before it"
+                )
         self._nodes[node.name] = node
         return node.name
 
@@ -40,9 +42,7 @@ class TemplateBuilder:
         """An operation node; `share` is the key of its parameter set (its own name where empty)."""
         return self._add(Node(name, "op", tuple(inputs), operation, share=share or name, owner=owner))
 
-    def merge(
-        self, name: str, combine: Combine, wires: Iterable[tuple[str, Condition]], *, owner: str = ""
-    ) -> str:
+    def merge(self, name: str, combine: Combine, wires: Iterable[tuple[str, Condition]], *, owner: str = "") -> str:
         """A gated combination of (source, condition) wires; a source may stand more than once."""
         listed = tuple(wires)
         numbers = tuple(range(len(self._wires), len(self._wires) + len(listed)))

@@ -25,7 +25,7 @@ def canonical_digest(supergraph: Supergraph, architecture: Mapping[str, str]) ->
 def _template_form(plan: TemplatePlan) -> str:
     colour = {name: _hash("input", name) for name in plan.template.inputs}
     symmetric: dict[str, bool] = {}
-    inputs: dict[str, tuple[str, ...]] = {name: () for name in colour}
+    inputs: dict[str, tuple[str, ...]] = dict.fromkeys(colour, ())
     for step in plan.steps:
         node = step.node
         # The sources of a scan are its inputs; how each is bound is part of what it computes.

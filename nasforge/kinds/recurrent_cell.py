@@ -64,13 +64,13 @@ class CellOutput(Options):
     Attributes:
         combine: ``mean``.
         of: ``leaves`` (nodes that no node reads; the paper) or ``all`` (the authors' corrected code, DARTS).
-        clip_norm: the largest Euclidean norm of the state per example; longer states are scaled down (ENAS-pytorch: 25);
-            null for none (the paper).
+        clip_norm: the largest Euclidean norm of the state per example; longer states are scaled down to it
+            (ENAS-pytorch: 25); null for none (the paper).
     """
 
     combine: Literal["mean"] = "mean"
     of: Literal["leaves", "all"] = "leaves"
-    clip_norm: Annotated[float, Field(gt=0, strict=False)] | None = 25.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = 25.0
 
 
 class RecurrentCellSpec(Options):
@@ -82,8 +82,8 @@ class RecurrentCellSpec(Options):
         first: node 0; by default its activation is searched over the same options as every other node's.
         each: what each later node chooses.
         output: how the new state is formed.
-        input_bias: whether the x projection of node 0 has a bias (candidate and gate). Off in the paper; without it cells
-            with identity activations may not train at a high rate.
+        input_bias: whether the x projection of node 0 has a bias (candidate and gate). Off in the paper; without it
+            cells with identity activations may not train at a high rate.
     """
 
     kind: Literal["recurrent_cell"] = "recurrent_cell"
@@ -148,8 +148,10 @@ def _first_node(
     """Node 0; the projection of x does not descend from the carry, so executors hoist it out of the time loop."""
     choice = spec.first.op if spec.first else spec.each.op
     uses = (choice,) if isinstance(choice, OperationUse) else choice.from_
-    decision = None if isinstance(choice, OperationUse) else builder.decision(
-        "node0.op", [use.label for use in uses], "op", owner="node0"
+    decision = (
+        None
+        if isinstance(choice, OperationUse)
+        else builder.decision("node0.op", [use.label for use in uses], "op", owner="node0")
     )
     masked = cell.op("h.masked", OperationUse("mask"), [h, mask])
     project = OperationUse("projection", (("bias", spec.input_bias),))
@@ -170,7 +172,10 @@ def _first_node(
 
 
 def _leaf(spec: RecurrentCellSpec, node: int) -> Condition:
-    """When node `node` goes into the output: always, or when no later node chose it (node 1 has no choice but node 0)."""
+    """When node `node` goes into the output: always, or when no later node chose it.
+
+    Node 1 has no choice but node 0, so node 0 is never a leaf where there are more.
+    """
     if spec.output.of == "all":
         return ALWAYS
     if node == 0 and spec.nodes > 1:

@@ -81,7 +81,7 @@ def clip_norm(config: ClipNormOptions) -> Unary:
     limit = config.max_norm
 
     def clip(x: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         return x * (limit / norm.clamp_min(limit))
 
     return clip

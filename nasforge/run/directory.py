@@ -54,7 +54,9 @@ class RunDirectory:
         except Timeout:
             owner = self.read_run() if self.run_file.exists() else {}
             who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
-            raise RunLockedError(f"{self.path}: another process works on this run ({who}); wait for it or stop it") from None
+            raise RunLockedError(
+                f"{self.path}: another process works on this run ({who}); wait for it or stop it"
+            ) from None
 
     def unlock(self) -> None:
         """Let go of the directory."""
@@ -73,7 +75,9 @@ class RunDirectory:
         if not isinstance(run, dict) or not isinstance(run.get("format"), int):
             raise CorruptRunError(f"{self.run_file}: not a run description")
         if run["format"] > FORMAT:
-            raise CorruptRunError(f"{self.run_file}: format {run['format']} is newer than this nasforge reads ({FORMAT})")
+            raise CorruptRunError(
+                f"{self.run_file}: format {run['format']} is newer than this nasforge reads ({FORMAT})"
+            )
         return run
 
     def write_run(self, run: Mapping[str, Any]) -> None:
@@ -96,6 +100,11 @@ class RunDirectory:
         make_folder(self.path / "checkpoints")
         everything = {**files, "manifest.json": (json.dumps(manifest, indent=2) + "\n").encode()}
         write_folder_atomically(self.job_folder(job), everything)
+
+    def job_files(self, job: str) -> tuple[str, ...]:
+        """The names of the files that a finished job left."""
+        manifest = _read_json(self.job_folder(job) / "manifest.json")
+        return tuple(manifest) if isinstance(manifest, dict) else ()
 
     def read_job_file(self, job: str, name: str) -> bytes:
         """A file of a finished job, checked against the manifest.
@@ -146,7 +155,9 @@ def claim(path: Path) -> RunDirectory:
 def next_folder(runs: Path, name: str) -> Path:
     """The first free ``runs/NAME-0001``, counting on from the highest number there."""
     pattern = re.compile(re.escape(name) + r"-(\d{4,})")
-    taken = [int(match[1]) for entry in (runs.iterdir() if runs.is_dir() else ()) if (match := pattern.fullmatch(entry.name))]
+    taken = [
+        int(match[1]) for entry in (runs.iterdir() if runs.is_dir() else ()) if (match := pattern.fullmatch(entry.name))
+    ]
     return runs / f"{name}-{max(taken, default=0) + 1:04d}"
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from nasforge.controllers.base import Controller
 from nasforge.errors import RunFailedError
 from nasforge.executors.network import Core, Network
-from nasforge.executors.resolve import resolve
 from nasforge.executors.shared import standalone
 from nasforge.executors.training import Trainer
 from nasforge.export.files import exported_files
@@ -22,6 +21,7 @@ from nasforge.graph.canonical import canonical_digest
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import Supergraph
 from nasforge.plugins import Plugins
+from nasforge.resolve import resolve
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
 from nasforge.run.plan import Job
@@ -51,9 +51,8 @@ class Workshop:
     @cached_property
     def task(self) -> Task:
         """The task, with its data in memory."""
-        task: Task = resolve(self.spec.task_kind.build)(self.spec.task, self.base, seed=self.spec.seed, device=self.device)
-        task.check(self.spec.search_recipe)
-        task.check(self.spec.final_recipe)
+        build = resolve(self.spec.task_kind.build)
+        task: Task = build(self.spec.task, self.base, seed=self.spec.seed, device=self.device)
         return task
 
     @cached_property
@@ -108,7 +107,13 @@ class Workshop:
         if not ranking:
             raise RunFailedError("no candidate has a finite proxy score; lower executor.recipe.learning_rate")
         shortlist = [_candidate_facts(candidate) for candidate in ranking[: spec.derive.shortlist]]
-        result = {"data": dict(self.task.facts()), "cost": asdict(strategy.cost), "ranked": len(ranking), "shortlist": shortlist}
+        result = {
+            "data": dict(self.task.facts()),
+            "cost": asdict(strategy.cost),
+            "ranked": len(ranking),
+            "ranked_items": len(candidates) * self.task.split_items("valid"),
+            "shortlist": shortlist,
+        }
         return {"result.json": _json(result)}
 
     def _controller(self, uniform: bool, seed: int) -> Controller:
@@ -192,7 +197,10 @@ class Workshop:
         for index, candidate in enumerate(shortlist if self.spec.derive.shortlist > 1 else ()):
             value = self.directory.read_job_result(f"{arm}-short-{index}")["valid"]
             if value is not None and metric.better(value, best_value):
-                best, best_value = {**candidate, "short": {"epochs": self.spec.derive.short_epochs, "valid": value}}, value
+                best, best_value = (
+                    {**candidate, "short": {"epochs": self.spec.derive.short_epochs, "valid": value}},
+                    value,
+                )
         return best
 
     def _trained(self, network: Network, trainer: Trainer, emit: Emit) -> dict[str, Any]:
@@ -216,7 +224,7 @@ class Workshop:
     ) -> dict[str, bytes]:
         data = self.task.facts()
         facts = [
-            ("corpus", f"{data['name']} (sha256 {data['sha256']})"),
+            ("data", f"{data['name']} (sha256 {data['sha256']})"),
             (f"test {trained['metric']}", f"{trained['test']}"),
             (f"valid {trained['metric']}", f"{trained['valid']}"),
             ("epochs", f"{trained['epochs']}"),
@@ -226,7 +234,7 @@ class Workshop:
         return exported_files(self.task, plan, self.operations, network, title=self.spec.name, facts=facts)
 
     def _reference(self, job: Job, emit: Emit) -> dict[str, bytes]:
-        name = job.name.removeprefix("reference-").replace("-", "_")
+        name = job.name.removeprefix("reference-")
         spec = self.spec
         configs = spec.space_kind.references(spec.space)
         if name in configs:

@@ -15,11 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import nasforge.errors as errors
-from nasforge.data.files import make_folder
+import nasforge
+from nasforge import errors
+from nasforge.data.files import make_folder, open_log
 from nasforge.run.plan import Job
 
 STOP_SECONDS = 5.0
+
+_BOOT = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from nasforge.run.worker import main; sys.exit(main(sys.argv[1:]))"
+)
+"""What a worker runs, under -P: the folder that the user stands in is not searched for modules."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,10 @@ class Worker:
         make_folder(run / "logs")
         self.log = run / "logs" / f"worker-{number}.log"
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = open_log(self.log)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "nasforge.run.worker", str(run)],
+                [sys.executable, "-P", "-c", _BOOT, str(Path(nasforge.__file__).parents[1]), str(run)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=descriptor,
@@ -57,7 +63,11 @@ class Worker:
 
     def _listen(self, lines: IO[str], inbox: queue.Queue[Message]) -> None:
         for line in lines:
-            inbox.put(Message(self.number, json.loads(line)))
+            try:
+                inbox.put(Message(self.number, json.loads(line)))
+            except ValueError:
+                # Not ours: something wrote to the descriptor behind our back. The worker's own lines still count.
+                continue
         self.process.wait()
         inbox.put(Message(self.number, None))
 

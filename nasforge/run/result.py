@@ -15,6 +15,11 @@ PROXY_NOTE = (
     "The result is the score after training from scratch."
 )
 
+NOISE_PERCENT = 2.0
+"""Below this difference two single trainings are not told apart: seeds alone move a trained perplexity by about 1 %."""
+
+_TITLES = {"lstm": "an LSTM of about equal size", "one_node": "the one-node cell"}
+
 
 def build_result(
     spec: RunSpec,
@@ -46,9 +51,7 @@ def build_result(
         "verdict": verdict(best, baseline, references),
         "best": _network(best),
         "baseline": None if baseline is None else {"kind": "random", **_network(baseline)},
-        "references": [
-            {"name": r["name"], "parameters": r["parameters"], "trained": r["trained"]} for r in references
-        ],
+        "references": [{"name": r["name"], "parameters": r["parameters"], "trained": r["trained"]} for r in references],
         "search": _cost(directory, "search"),
         "seed": spec.seed,
         "profile": spec.profile,
@@ -78,49 +81,57 @@ def _cost(directory: RunDirectory, arm: str) -> dict[str, int]:
         "controller_steps": cost["controller_steps"],
         "tokens": cost["items"],
         "candidates_ranked": found["ranked"],
+        "ranking_tokens": found["ranked_items"],
     }
 
 
 def verdict(
     best: Mapping[str, Any], baseline: Mapping[str, Any] | None, references: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Whether the search was worth it, in words and flags; a flag is None where there is nothing to compare with.
-
-    One training each is one draw: differences are of the size of seed noise below about two per cent, which the text
-    says.
-    """
+    """Whether the search was worth it, in words and flags; a flag is None where there is no score to compare with."""
     trained = best["trained"]
     mine, metric, lower = trained["test"], trained["metric"], trained["direction"] == "min"
-    flags: dict[str, Any] = {"beats_random": None}
+    rivals = [("beats_random", "random search on the same budget", baseline)] if baseline is not None else []
+    rivals += [
+        (f"beats_{reference['name']}", _TITLES.get(reference["name"], f"'{reference['name']}'"), reference)
+        for reference in references
+    ]
+    flags: dict[str, bool | None] = {"beats_random": None, **{flag: None for flag, _, _ in rivals}}
     if mine is None:
-        return {"text": "The searched network's final training failed: its test score is not finite.", **flags}
-    rivals: list[tuple[str, str, float | None]] = []
-    if baseline is not None:
-        rivals.append(("beats_random", "random search on the same budget", baseline["trained"]["test"]))
-    for reference in references:
-        title = {"lstm": "an LSTM of about equal size", "one_node": "the one-node cell"}.get(
-            reference["name"], f"the reference '{reference['name']}'"
-        )
-        rivals.append((f"beats_{reference['name']}", title, reference["trained"]["test"]))
+        return {"text": "The final training of the searched network failed: its test score is not finite.", **flags}
     parts = [f"The searched network, trained from scratch, reaches a test {metric} of {mine:.2f}."]
-    for flag, title, theirs in rivals:
-        won = theirs is None or (mine < theirs if lower else mine > theirs)
-        flags[flag] = won
+    outcome: dict[str, list[str]] = {"won": [], "close": [], "lost": []}
+    for flag, title, rival in rivals:
+        theirs = rival["trained"]["test"]
         if theirs is None:
-            parts.append(f"The training of {title} failed (its score is not finite).")
+            parts.append(f"The training of {title} failed: its score is not finite.")
             continue
-        difference = abs(mine - theirs) / theirs * 100
+        won = mine < theirs if lower else mine > theirs
+        percent = abs(mine - theirs) / theirs * 100
+        close = percent < NOISE_PERCENT
+        flags[flag] = won
+        outcome["close" if close else "won" if won else "lost"].append(title)
         relation = "beats" if won else "is beaten by"
-        close = " (within the noise of one training each)" if difference < 2 else ""
-        parts.append(f"It {relation} {title} ({theirs:.2f}) by {difference:.1f} %{close}.")
-    lost = [title for flag, title, _ in rivals if flags[flag] is False]
-    if not rivals:
-        parts.append("Nothing was trained beside it, so whether the search was worth it is not known.")
-    elif lost:
-        parts.append(f"So this search was not worth it against {' and '.join(lost)}.")
-    else:
-        parts.append("So this search was worth it against everything it was compared with.")
-    return {"text": " ".join(parts), **flags}
+        noise = ", which one training each cannot tell from noise" if close else ""
+        parts.append(f"It {relation} {title} ({theirs:.2f}) by {percent:.1f} %{noise}.")
+    return {"text": " ".join([*parts, _conclusion(outcome)]), **flags}
+
+
+def _conclusion(outcome: Mapping[str, list[str]]) -> str:
+    if not any(outcome.values()):
+        return "Nothing was trained beside it, so whether the search was worth it is not known."
+    said = []
+    if outcome["won"]:
+        said.append(f"the search was worth it against {_and(outcome['won'])}")
+    if outcome["close"]:
+        said.append(f"it is not told apart from {_and(outcome['close'])}")
+    if outcome["lost"]:
+        said.append(f"it was not worth it against {_and(outcome['lost'])}")
+    return f"So {'; '.join(said)}."
+
+
+def _and(titles: Sequence[str]) -> str:
+    return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
 
 
 def to_json(result: Mapping[str, Any]) -> str:

@@ -28,11 +28,10 @@ from nasforge.data.files import (
     write_json_atomically,
     write_text_atomically,
 )
-from nasforge.errors import NasforgeError
-from nasforge.graph.png import png_bytes
 from nasforge.graph.picture import architecture_picture
-from nasforge.graph.svg import svg
+from nasforge.graph.png import png_bytes
 from nasforge.graph.supergraph import Supergraph
+from nasforge.graph.svg import svg
 from nasforge.plugins import Plugins
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import FORMAT, RunDirectory
@@ -152,7 +151,7 @@ class Runner:
         except KeyboardInterrupt:
             self._status("interrupted")
             raise
-        except NasforgeError:
+        except Exception:
             self._status("failed")
             raise
         self._status("done", ended=_now())
@@ -221,8 +220,9 @@ class Runner:
         )
         best = directory.path / "best"
         make_folder(best)
-        for name in ("model.py", "weights.safetensors", "vocabulary.txt"):
-            write_bytes_atomically(best / name, directory.read_job_file("search-train", name))
+        for name in directory.job_files("search-train"):
+            if name not in ("result.json", "journal.jsonl"):
+                write_bytes_atomically(best / name, directory.read_job_file("search-train", name))
         self._write_architecture(best, self._supergraph.space.architecture(result["best"]["decisions"]), result)
         write_text_atomically(directory.path / "result.json", to_json(result))
         return result
@@ -237,7 +237,9 @@ class Runner:
         }
         write_json_atomically(best / "architecture.json", described)
         trained = result["best"]["trained"]
-        title = f"{self._spec.name}: test {trained['metric']} {trained['test']:.2f}" if trained["test"] else self._spec.name
+        title = (
+            f"{self._spec.name}: test {trained['metric']} {trained['test']:.2f}" if trained["test"] else self._spec.name
+        )
         picture = architecture_picture(self._supergraph, architecture, title=title)
         write_text_atomically(best / "cell.svg", svg(picture))
         write_bytes_atomically(best / "cell.png", png_bytes(picture))

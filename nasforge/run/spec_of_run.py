@@ -28,5 +28,5 @@ def jobs_of(spec: RunSpec) -> tuple[Job, ...]:
         short_epochs=spec.derive.short_epochs,
         train_epochs=spec.train.epochs,
         baseline=spec.compare.random,
-        references=[name.replace("_", "-") for name in references],
+        references=references,
     )

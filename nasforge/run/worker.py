@@ -1,6 +1,6 @@
 """A worker process: reads job names, does the jobs, reports in JSON lines.
 
-Started as ``python -m nasforge.run.worker RUN_DIR``. A line on standard input is the name of a job; standard output
+Started by `nasforge.run.pool`. A line on standard input is the name of a job; standard output
 carries one JSON object a line: ``{"tick": ...}``, ``{"event": ...}``, and for each job one ``{"done": NAME}`` or
 ``{"error": {"type", "message"}}``. What libraries print goes to standard error, which the runner keeps in ``logs/``.
 When the runner is gone, the next report fails and the process ends.
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 import signal
 import sys
 import time
@@ -36,7 +38,7 @@ class _Reporter:
         self.events: list[Event] = []
 
     def send(self, message: dict[str, Any]) -> None:
-        self._out.write(json.dumps(message) + "\n")
+        self._out.write(json.dumps(message, allow_nan=False) + "\n")
         self._out.flush()
 
     def __call__(self, report: Report) -> None:
@@ -55,7 +57,7 @@ def _tick(tick: Tick) -> dict[str, Any]:
         "phase": tick.phase,
         "done": tick.done,
         "total": tick.total,
-        "facts": dict(tick.facts),
+        "facts": {name: value for name, value in tick.facts.items() if math.isfinite(value)},
         "fraction": tick.fraction,
     }
 
@@ -64,7 +66,9 @@ def main(arguments: list[str]) -> int:
     """Serve until standard input ends."""
     # The runner decides when to stop: a Ctrl-C at the terminal is meant for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    out = sys.stdout
+    # Descriptor 1 is for reports only: whatever else writes to it, C code too, goes to standard error instead.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     with contextlib.redirect_stdout(sys.stderr):
         reporter = _Reporter(out)
         directory = RunDirectory(Path(arguments[0]))
@@ -84,11 +88,13 @@ def _serve(directory: RunDirectory, reporter: _Reporter) -> None:
     spec = spec_of(directory, plugins)
     jobs = {job.name: job for job in jobs_of(spec)}
     shop = Workshop(spec, plugins, directory, base=Path(run["base"]), device=str(run["device"]))
-    reporter.send({"ready": True})
+    runner = os.getppid()
     for line in sys.stdin:
         job = jobs[line.strip()]
         reporter.events = []
         files = shop.run(job, reporter)
+        if os.getppid() != runner:
+            return  # The runner was killed; whoever resumes the run does this job.
         directory.save_job(job.name, {**files, "journal.jsonl": _journal(job, reporter.events)})
         reporter.send({"done": job.name})
 
@@ -114,6 +120,3 @@ def _reported(reporter: _Reporter) -> Iterator[None]:
         reporter.send({"error": {"type": RunFailedError.__name__, "message": f"unexpected {name} (see logs/)"}})
         raise
 
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

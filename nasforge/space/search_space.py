@@ -46,7 +46,9 @@ class SearchSpace:
             for literal in term:
                 read = self._by_name.get(literal.decision)
                 if read is None:
-                    raise SpaceError(f"decision '{decision.name}' depends on '{literal.decision}', which is not before it")
+                    raise SpaceError(
+                        f"decision '{decision.name}' depends on '{literal.decision}', which is not before it"
+                    )
                 if literal.option not in read.options:
                     raise SpaceError(f"decision '{decision.name}' depends on '{literal}', which is no option of it")
 

@@ -141,7 +141,8 @@ class SectionReader:
         shared = bool(shares) and "share" in fields
         if shared and "share" not in data and fields["share"].default not in shares:
             common = [share for share in shares if share in choices_of(fields["share"].annotation)]
-            data |= {"share": share for share in common[:1]}
+            if common:
+                data["share"] = common[0]
         config = self.faults.validate(component.config, data, (section,))
         if config is not None and shared:
             share = to_plain(config).get("share")

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from nasforge.errors import Problem, SpecError, suggest
 from nasforge.spec.expectation import KeyPath, Place, choices_of, expectation, keys_of, locate, shown
 from nasforge.spec.nodes import Node, find, find_key, plain, printable
+from nasforge.spec.yaml_reader import MAX_PROBLEMS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,6 +29,7 @@ class Faults:
         self.root = root
         self.context = dict(context)
         self.unknown_hint = ""
+        self._data = plain(root)
         self._problems: list[Problem] = []
 
     def validate(self, model: type[Model], data: object, path: KeyPath = ()) -> Model | None:
@@ -61,13 +63,27 @@ class Faults:
         self.add(path, message, _lines(f"known here: {', '.join(known)}", self.unknown_hint))
 
     def raise_if_any(self) -> None:
-        """Raise what was collected, each fault once, in the order of places.
+        """Raise what was collected, each fault once, in the order of places; of very many, the first.
 
         Raises:
             SpecError: something was collected.
         """
-        if self._problems:
-            raise SpecError(sorted(dict.fromkeys(self._problems), key=_order))
+        problems = sorted(dict.fromkeys(self._problems), key=_order)
+        if len(problems) > MAX_PROBLEMS:
+            rest = f"more than {MAX_PROBLEMS} faults; the other {len(problems) - MAX_PROBLEMS} are not shown"
+            problems = [*problems[:MAX_PROBLEMS], Problem(problems[MAX_PROBLEMS].where, rest)]
+        if problems:
+            raise SpecError(problems)
+
+    def _plain_at(self, path: KeyPath) -> object:
+        """The plain value at `path`, or None where there is nothing."""
+        value: Any = self._data
+        for step in path:
+            try:
+                value = value[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
 
     def _report(self, model: type[BaseModel], error: ErrorDetails, place: Place, base: KeyPath) -> None:
         path = (*base, *place.path)
@@ -84,13 +100,13 @@ class Faults:
         elif error["type"] == "missing":
             # An item of a list of fixed length: what is wrong is the list.
             whole = locate(model, error["loc"][:-1])
-            self._report_value(error["msg"], plain_at(self.root, path[:-1]), whole, path[:-1])
+            self._report_value(error["msg"], self._plain_at(path[:-1]), whole, path[:-1])
         else:
             self._report_value(error["msg"], error["input"], place, path)
 
     def _report_custom(self, kind: str, context: Mapping[str, Any], value: object, path: KeyPath) -> None:
         """Report an error of one of our own types; ``nasforge.spec.choices`` says what its context holds."""
-        message, hint = str(context["message"]), str(context.get("hint", ""))
+        message, hint = printable(str(context["message"]), 500), str(context.get("hint", ""))
         inner = (*path, *context.get("inner", ()))
         at_key = False
         if kind == "unknown_operation":
@@ -100,7 +116,7 @@ class Faults:
         elif kind == "operation_parameters" and len(inner) > len(path):
             # With a hint the parameter itself is unknown, without one its value is wrong.
             at_key = bool(hint)
-            message += "" if hint else f", found {shown(plain_at(self.root, inner))}"
+            message += "" if hint else f", found {shown(self._plain_at(inner))}"
         self.add(inner, message, hint, at_key=at_key)
 
     def _report_value(self, text: str, value: object, place: Place, path: KeyPath) -> None:
@@ -113,17 +129,6 @@ class Faults:
             self.add(path, f"{key} must be {expected}, found {shown(value)}{'.' if better else ''}{better}", hint)
         else:
             self.add(path, f"{key}: {text[:1].lower()}{text[1:]}, found {shown(value)}")
-
-
-def plain_at(root: Node, path: KeyPath) -> object:
-    """The plain value at `path`, or None where there is nothing."""
-    value = plain(root)
-    for step in path:
-        try:
-            value = value[step]  # type: ignore[index]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
 
 
 def _name(path: Sequence[str | int]) -> str:

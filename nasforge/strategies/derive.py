@@ -54,7 +54,8 @@ def rank(
         if finite:
             ranking.append(Candidate(architecture, digest, score))
         facts = {"digest": architecture.digest, "canonical_digest": digest, "finite": finite}
-        yield Event("candidate", {**facts, "proxy": score.value if finite else None})
+        proxy = score.value if finite else None
+        yield Event("candidate", {**facts, "proxy": proxy, "direction": task.metric.direction})
         yield Tick("ranking candidates (proxy)", index + 1, len(candidates), {task.metric.name: score.value})
     ranking.sort(key=lambda candidate: _order(candidate.proxy, task.metric))
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from functools import cached_property
 
 from nasforge.controllers.base import Controller
 from nasforge.controllers.random import RandomController
@@ -32,10 +32,11 @@ REPORT_EVERY = 50
 class Enas(Strategy):
     """The alternating search. See the module."""
 
-    def __init__(self, config: Any, **parts: Any) -> None:
-        super().__init__(config, **parts)
-        self._uniform = RandomController(self.space, None, seed=derive(self.seed, "warm-up"))
-        self._windows = 0
+    _windows = 0
+
+    @cached_property
+    def _uniform(self) -> Controller:
+        return RandomController(self.space, None, seed=derive(self.seed, "warm-up"))
 
     def search(self) -> Iterator[Report]:
         """See `Strategy`."""
@@ -63,10 +64,10 @@ class Enas(Strategy):
             if not report.skipped:
                 losses.append(report.loss)
             recent = losses[-REPORT_EVERY:]
-            mean = sum(recent) / len(recent) if recent else 0.0
+            mean = sum(recent) / len(recent) if recent else None
             phase = f"shared weights, epoch {epoch + 1}/{self.config.epochs}"
             done = (epoch + (step + 1) / n_steps) / self.config.epochs
-            yield Tick(phase, step + 1, n_steps, {"loss": mean}, done)
+            yield Tick(phase, step + 1, n_steps, {} if mean is None else {"loss": mean}, done)
             if (step + 1) % REPORT_EVERY == 0 or step + 1 == n_steps:
                 facts = {"epoch": epoch, "step": step + 1, "loss": mean, "skipped": trainer.skipped - skipped_before}
                 yield Event("weight_steps", facts)

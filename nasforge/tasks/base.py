@@ -90,10 +90,6 @@ class Task(ABC):
         """Fresh weights around the searched network (embedding, decoder), from their own random stream."""
 
     @abstractmethod
-    def check(self, recipe: Any) -> None:
-        """Raise DataError where the data is too small for `recipe` (before anything trains)."""
-
-    @abstractmethod
     def steps_per_epoch(self, recipe: Any) -> int:
         """Number of training batches of one pass, at least 1."""
 

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from nasforge.components import Shape
 from nasforge.data.catalogue import Corpus, load_corpus
-from nasforge.errors import DataError
 from nasforge.executors.network import Core, Network
 from nasforge.seeds import derive
 from nasforge.tasks.base import Metric, Score, Split, StepLoss, Task
@@ -74,16 +73,6 @@ class LanguageModel(Task):
         shell = LanguageModelShell(len(self.corpus.vocabulary), width, bias=bias, init_range=spread, seed=seed)
         return shell.to(self._device)
 
-    def check(self, recipe: LanguageModelRecipe) -> None:
-        """See `Task`: every split must fill at least one batch."""
-        for split, rows in (("train", recipe.batch_size), ("valid", self._config.reward_batch_size), ("test", 1)):
-            tokens = self.corpus.tokens[split]
-            if tokens < 2 * rows:
-                raise DataError(
-                    f"the {split} text of corpus '{self.corpus.name}' has {tokens} tokens, too few for {rows} parallel "
-                    f"sequences of at least 2; use more text or a smaller batch_size"
-                )
-
     # Training --------------------------------------------------------------------------------------------------------
 
     def steps_per_epoch(self, recipe: LanguageModelRecipe) -> int:
@@ -126,7 +115,8 @@ class LanguageModel(Task):
         total = data
         if recipe.activation_regularization:
             total = total + recipe.activation_regularization * dropped.square().mean()
-        if recipe.temporal_activation_regularization:
+        # The last window of an epoch may be one word long: nothing changes in it, and the mean of nothing is no number.
+        if recipe.temporal_activation_regularization and len(outputs) > 1:
             total = total + recipe.temporal_activation_regularization * (outputs[1:] - outputs[:-1]).square().mean()
         return StepLoss(total, data.detach(), following.numel(), _detach(state))
 
@@ -183,6 +173,8 @@ class LanguageModel(Task):
 
     def reward(self, score: Score) -> float:
         """``-loss`` in nats per token, or c / perplexity."""
+        if not math.isfinite(score.value):
+            return math.nan
         if self._config.reward == "negative_nll":
             return -score.loss
         return self._config.reward_scale / score.value

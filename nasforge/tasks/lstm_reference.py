@@ -23,7 +23,8 @@ class LstmCore(Core):
     """`torch.nn.LSTM`, weights U(±1/sqrt(width)); the mask, where there is one, falls on h_{t-1}."""
 
     def __init__(self, width: int, seed: int, device: str | torch.device = "cpu") -> None:
-        self._lstm = nn.LSTM(width, width)
+        # By way of the meta device: nn.LSTM would draw its first weights from the global generator.
+        self._lstm = nn.LSTM(width, width, device="meta").to_empty(device="cpu")
         generator = torch.Generator().manual_seed(derive(seed, "weights", "lstm"))
         bound = 1 / math.sqrt(width)
         with torch.no_grad():

@@ -112,6 +112,7 @@ TASKS: tuple[TaskKind, ...] = (
         build="nasforge.tasks.language_model:LanguageModel",
         config=LanguageModelOptions,
         recipe=LanguageModelRecipe,
+        prepare="nasforge.tasks.language_data:prepare",
         kinds=("recurrent_cell",),
         references=("lstm",),
         search_recipe={"learning_rate": 8e-3},

@@ -14,7 +14,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Recipe(Options):
-    """Optimiser, schedule and clipping. Defaults are what measured best on small corpora; the paper's stand beside them.
+    """Optimiser, schedule and clipping. Defaults are what measured best on small corpora.
 
     Attributes:
         optimizer: ``adam``, or ``sgd`` (the paper, for language models).

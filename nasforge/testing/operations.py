@@ -230,12 +230,15 @@ class OperationContract:
 
     @pytest.mark.parametrize("check", CHECKS)
     def test_operation(self, operation: Operation, case: OperationCase, check: str, tmp_path: Path) -> None:
+        """Each of `CHECKS`."""
         CHECKS[check](_bind(operation, case, tmp_path))
 
     def test_names_differ(self) -> None:
+        """A catalogue has no two operations of one name."""
         names = [each.name for each in self.operations]
         assert len(set(names)) == len(names)
 
     def test_declaring_does_not_import_torch(self) -> None:
+        """The command line lists operations without waiting for torch."""
         code = f"import sys, {self.module}; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -153,7 +153,7 @@ def _ruff(source: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-VARIANTS = [
+VARIANTS: list[dict[str, Any]] = [
     {
         "share": ("node", "edge", "edge_op")[i % 3],
         "output": {"of": ("leaves", "all")[i // 3 % 2], "clip_norm": (None, 0.5)[i // 6 % 2]},
@@ -336,7 +336,7 @@ def test_plans_that_cannot_be_written_are_refused() -> None:
     with pytest.raises(NasforgeError, match="plan for gates"):
         Case(plan, _network(plan, CATALOGUE), CATALOGUE).export()
     one, two = _case(supergraph), _case(_compiled(nodes=3))
-    with pytest.raises(NasforgeError, match="differ in their weights: core.cell/node2"):
+    with pytest.raises(NasforgeError, match=r"differ in their weights: core\.cell/node2"):
         Case(one.plan, two.network, CATALOGUE).export()
 
     builder = GraphBuilder("final")

@@ -28,9 +28,6 @@ def isomorphic(a: dict[str, str], b: dict[str, str]) -> bool:
     return nx.is_isomorphic(tree(a), tree(b), node_match=lambda one, other: one["op"] == other["op"])
 
 
-# Counts -----------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("nodes", "assignments", "distinct"), [(2, 16, 16), (3, 128, 104), (4, 1536, 752)])
 def test_distinct_cells_of_four_operations(nodes: int, assignments: int, distinct: int) -> None:
     supergraph = cell(nodes)
@@ -44,9 +41,6 @@ def test_distinct_cells_of_two_operations(nodes: int, distinct: int) -> None:
     supergraph = cell(nodes, ops=("tanh", "relu"))
     listed = everything(supergraph.space)
     assert len({canonical_digest(supergraph, architecture) for architecture in listed}) == distinct
-
-
-# Isomorphism ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("of", ["leaves", "all"])
@@ -87,8 +81,6 @@ def test_a_changed_operation_changes_the_digest() -> None:
             canonical_digest(TWELVE, other) == canonical_digest(TWELVE, architecture)
         )
 
-
-# The published cell (docs of the project: ENAS, sections 1.1, 11 and 12) ------------------------------------------------
 
 AUTHORS = "0 0 0 1 1 2 1 2 0 2 0 5 1 1 0 6 1 8 1 8 1 8 1"
 """The authors' script: the operation of node 0, then (predecessor, operation) of each later node, by number."""
@@ -143,9 +135,6 @@ def test_published_cell_is_the_published_tree() -> None:
 
     expected = "tanh(tanh(relu(relu,tanh,tanh(relu(relu(relu,relu,relu)))),tanh))"
     assert {form(tree(chosen), "node0") for chosen, _ in PUBLISHED.values()} == {expected}
-
-
-# What does not enter ----------------------------------------------------------------------------------------------------
 
 
 def test_the_sharing_scope_does_not_enter() -> None:

@@ -55,9 +55,6 @@ def conditional() -> SearchSpace:
     )
 
 
-# Size and sampling ------------------------------------------------------------------------------------------------------
-
-
 @given(spaces())
 @settings(deadline=None, max_examples=100)
 def test_size_equals_brute_force_count(space: SearchSpace) -> None:
@@ -117,9 +114,6 @@ def test_a_space_of_ten_to_the_eighty_is_counted_and_sampled_fast() -> None:
     assert seconds < 5
 
 
-# Encoding ---------------------------------------------------------------------------------------------------------------
-
-
 @given(spaces())
 @settings(deadline=None, max_examples=60)
 def test_decode_is_the_inverse_of_encode(space: SearchSpace) -> None:
@@ -151,9 +145,6 @@ def test_decode_refuses_what_encode_cannot_give(indices: tuple[int, ...], messag
     with pytest.raises(SpaceError) as error:
         conditional().decode(indices)
     assert message in str(error.value)
-
-
-# Architectures and digests ----------------------------------------------------------------------------------------------
 
 
 def test_architecture_puts_choices_in_the_order_of_the_space() -> None:
@@ -193,9 +184,6 @@ def test_samples_and_digests_are_equal_in_every_process_and_hash_seed(hash_seed:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": root}
     child = subprocess.run([sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, check=True)
     assert child.stdout.split() == [architecture.digest for architecture in samples(conditional(), 20, seed=3)]
-
-
-# Errors -----------------------------------------------------------------------------------------------------------------
 
 
 def test_all_faults_are_listed_with_suggestions() -> None:

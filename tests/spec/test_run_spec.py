@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any, Literal
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import Field
 
 from nasforge.catalogue import Catalogue
 from nasforge.components import (
     ControllerKind,
     ExecutorKind,
+    ExecutorOptions,
     NoOptions,
     Options,
     SpaceKind,
@@ -31,7 +35,7 @@ from nasforge.graph.supergraph import OperationUse
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec
 from nasforge.plugins import PluginFailure, Plugins, build_plugins
 from nasforge.spec.run_spec import RunSpec, load_run_spec
-from nasforge.spec.yaml_reader import read_yaml_text
+from nasforge.spec.yaml_reader import MAX_PROBLEMS, read_yaml_text
 from nasforge.strategies.options import EnasOptions
 from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe
 
@@ -55,12 +59,14 @@ class Slope(Options):
     slope: float = Field(default=0.01, ge=0, le=1)
 
 
-class OtherOptions(Options):
+class OtherOptions(ExecutorOptions):
     share: Literal["layer", "edge"] = "layer"
+    hidden: int = 3
 
 
-class Outside(Options):
+class Outside(ExecutorOptions):
     share: Literal["layer"] = "layer"
+    hidden: int = 3
 
 
 class OtherRecipe(Options):
@@ -79,10 +85,30 @@ def plugins() -> Plugins:
         "controllers": [ControllerKind("plain", "s", "a:b")],
         "executors": [ExecutorKind("other", "s", "a:b", OtherOptions), ExecutorKind("outside", "s", "a:b", Outside)],
         "strategies": [
-            StrategyKind("bare", "s", "a:b"),
-            StrategyKind("half", "s", "a:b", defaults={"controller": "lstm"}),
+            StrategyKind("bare", "s", "a:b", config=NoOptions, passes=float, evaluations=int, uniform=dict),
+            StrategyKind(
+                "half",
+                "s",
+                "a:b",
+                config=NoOptions,
+                passes=float,
+                evaluations=int,
+                uniform=dict,
+                defaults={"controller": "lstm"},
+            ),
         ],
-        "tasks": [TaskKind("other_task", "s", "a:b", NoOptions, OtherRecipe, ("other_kind",), {"rate": 2.0})],
+        "tasks": [
+            TaskKind(
+                "other_task",
+                "s",
+                "a:b",
+                config=NoOptions,
+                recipe=OtherRecipe,
+                prepare="a:b",
+                kinds=("other_kind",),
+                search_recipe={"rate": 2.0},
+            )
+        ],
     }
     return Plugins(build_plugins().catalogue.extended("extra", extra), (), ())
 
@@ -173,7 +199,8 @@ def test_a_component_without_options_takes_only_its_kind() -> None:
 
 def test_where_the_default_scope_does_not_fit_the_kind_its_first_is_taken() -> None:
     text = "nasforge: 1\nname: a\nspace: {kind: other_kind}\ntask: {kind: other_task}\n"
-    assert load(text + "executor: {kind: other}").resolved()["executor"] == {"kind": "other", "share": "layer"}
+    resolved = load(text + "executor: {kind: other}").resolved()["executor"]
+    assert resolved == {"kind": "other", "share": "layer", "hidden": 3, "recipe": {"rate": 2.0}}
     assert load(text).resolved()["executor"]["share"] == "edge"
     (problem,) = faults(text + "executor: {share: node}")
     assert (underlined(problem), problem.message) == ("node", "a space of this kind cannot share weights by 'node'")
@@ -379,7 +406,6 @@ def test_a_fault_in_the_required_sections(old: str, new: str, where: str, marked
             "a space of this kind cannot share weights by 'layer'",
         ),
         ("executor: {hidden: 0}", "10:20", "0", "`hidden` must be a whole number above 0, found 0"),
-        ("executor: {kind: other, recipe: {}}", "10:25", "recipe", "unknown key 'recipe' in `executor`."),
         ("executor: {recipe: 3}", "10:20", "3", "`recipe` must be a mapping, found 3"),
         (
             "executor: {recipe: {learning_rat: 1}}",
@@ -520,6 +546,32 @@ def test_a_long_or_unprintable_value_is_shown_short() -> None:
     assert len(problem.message) < 150
     (problem,) = faults(SPACE + 'seed: "a\\nb"\n')
     assert "\n" not in problem.message
+
+
+def test_very_many_faults_are_cut_off_in_bounded_time() -> None:
+    started = time.process_time()
+    problems = faults(SPACE.replace("[tanh, relu]", "[" + "leaky: {slope: 2}, " * 5_000 + "tahn]"))
+    assert time.process_time() - started < 10
+    assert len(problems) == MAX_PROBLEMS + 1
+    assert problems[-1].message == "more than 100 faults; the other 4901 are not shown"
+
+
+_BITS = st.sampled_from(
+    ["null", "[]", "{}", "-1", "1e9", "kind", "x: {y: [1]}", "'a\\n'", "[[[{}]]]", "true", "é", "kind: lstm"]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 8), _BITS, _BITS)
+def test_whatever_replaces_a_line_raises_nothing_but_our_errors(line: int, value: str, extra: str) -> None:
+    lines = SPACE.splitlines()
+    key = lines[line].partition(":")[0]
+    text = "\n".join([*lines[:line], f"{key}: {value}", *lines[line + 1 :], f"executor: {extra}", f"train: {value}"])
+    try:
+        load(text)
+    except SpecError as error:
+        str(error).encode()
+        assert str(error).startswith("x.yaml:")
 
 
 # Plugins that a space needs

@@ -1,0 +1,42 @@
+"""What a language-model task asks of its corpus, checked before a run begins. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nasforge.data.catalogue import Corpus, load_corpus
+from nasforge.errors import DataError
+from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe
+
+
+def prepare(config: LanguageModelOptions, recipes: Sequence[LanguageModelRecipe], base: Path) -> None:
+    """Load the corpus (``pydocs`` is built and cached on first use) and check that every recipe can use it.
+
+    Args:
+        config: the ``task`` block.
+        recipes: of the search and of the final training.
+        base: the folder that relative paths start from.
+
+    Raises:
+        DataError: a file is missing or wrong, or a split is too small.
+    """
+    corpus = load_corpus(config.corpus, base)
+    for recipe in recipes:
+        check_corpus(corpus, config, recipe)
+
+
+def check_corpus(corpus: Corpus, config: LanguageModelOptions, recipe: LanguageModelRecipe) -> None:
+    """Raise DataError unless every split fills at least one batch."""
+    needed = (
+        ("train", recipe.batch_size, "batch_size"),
+        ("valid", config.reward_batch_size, "task.reward_batch_size"),
+        ("test", 1, "batch_size"),
+    )
+    for split, rows, option in needed:
+        tokens = corpus.tokens[split]
+        if tokens < 2 * rows:
+            raise DataError(
+                f"the {split} text of corpus '{corpus.name}' has {tokens} tokens, too few for {rows} parallel "
+                f"sequences of at least 2; use more text or a smaller {option}"
+            )
