@@ -21,6 +21,7 @@ from nasforge.components import (
     TaskKind,
 )
 from nasforge.errors import PluginError
+from nasforge.recipe import Recipe
 from nasforge.spec.nodes import printable
 
 SectionName = Literal["operations", "kinds", "controllers", "executors", "strategies", "tasks"]
@@ -150,9 +151,11 @@ def component_faults(component: object, section: Section) -> list[str]:
     if isinstance(component, StrategyKind):
         faults += [
             f"{name} of {where} must be a function"
-            for name in ("passes", "evaluations", "uniform")
+            for name in ("passes", "evaluations", "group", "uniform")
             if not callable(getattr(component, name))
         ]
+    if isinstance(component, ControllerKind) and not callable(component.smallest_group):
+        faults.append(f"smallest_group of {where} must be a function")
     if isinstance(component, TaskKind):
         if not isinstance(component.prepare, str) or not _DOTTED.fullmatch(component.prepare):
             found = printable(repr(component.prepare), 60)
@@ -162,8 +165,8 @@ def component_faults(component: object, section: Section) -> list[str]:
 
 
 def _recipe_faults(task: TaskKind, where: str) -> list[str]:
-    if not _is_options(task.recipe):
-        return [f"the recipe of {where} must be a subclass of nasforge.components.Options"]
+    if not _is_options(task.recipe, Recipe):
+        return [f"the recipe of {where} must be a subclass of nasforge.recipe.Recipe"]
     try:
         task.recipe.model_validate(dict(task.search_recipe))
     except ValidationError as error:

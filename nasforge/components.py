@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     from nasforge.graph.builder import GraphBuilder
+    from nasforge.recipe import Recipe
 
 Shape = tuple[int, ...]
 
@@ -24,6 +26,16 @@ class Options(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True, populate_by_name=True
     )
+
+
+def _not_a_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("one", "{message}", {"message": f"must be 1, found {str(value).lower()}"})
+    return value
+
+
+One = Annotated[Literal[1], BeforeValidator(_not_a_switch)]
+"""The number 1; a plain ``Literal[1]`` takes ``true`` too, since True == 1."""
 
 
 class NoOptions(Options):
@@ -149,12 +161,17 @@ class SpaceKind:
 
 @dataclass(frozen=True)
 class ControllerKind:
-    """Something that proposes architectures; `build` names a subclass of `nasforge.controllers.base.Controller`."""
+    """Something that proposes architectures; `build` names a subclass of `nasforge.controllers.base.Controller`.
+
+    Attributes:
+        smallest_group: ``smallest_group(config)``: how many proposals one update needs at least.
+    """
 
     name: str
     summary: str
     build: str
     config: type[Options] = NoOptions
+    smallest_group: Callable[[Any], int] = field(default=lambda config: 1)
 
 
 class ExecutorOptions(Options):
@@ -188,6 +205,7 @@ class StrategyKind:
     Attributes:
         passes: ``passes(config)``: passes over the training data that a search makes, for the time left.
         evaluations: ``evaluations(config)``: scores on validation minibatches that it asks for.
+        group: ``group(config)``: how many proposals it gives one update of the controller; 0 where it gives none.
         uniform: ``uniform(config)``: the same search with nothing to learn from rewards, for the random baseline: as
             many weight steps, no evaluations.
         defaults: components that a spec which names only the strategy gets, e.g. ``{"controller": "lstm"}``.
@@ -199,6 +217,7 @@ class StrategyKind:
     config: type[Options]
     passes: Callable[[Any], float]
     evaluations: Callable[[Any], int]
+    group: Callable[[Any], int]
     uniform: Callable[[Any], Any]
     defaults: Mapping[Literal["controller", "executor"], str] = field(default_factory=dict)
 
@@ -221,7 +240,7 @@ class TaskKind:
     summary: str
     build: str
     config: type[Options]
-    recipe: type[Options]
+    recipe: type[Recipe]
     prepare: str
     kinds: tuple[str, ...]
     references: tuple[str, ...] = ()

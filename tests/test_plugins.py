@@ -17,6 +17,7 @@ from nasforge.components import ControllerKind, ExecutorKind, NoOptions, Operati
 from nasforge.errors import PluginError, UsageError
 from nasforge.plugin_sources import normalized
 from nasforge.plugins import PluginFailure, Plugins, build_plugins
+from nasforge.recipe import Recipe
 from nasforge.spec.nodes import Mark
 
 GOOD = """
@@ -266,11 +267,10 @@ def test_components_of_other_sections_are_checked_too() -> None:
         config=NoOptions,
         passes=float,
         evaluations=None,  # type: ignore[arg-type]
+        group=int,
         uniform=dict,
     )
-    task = TaskKind(
-        "x", "s", "a:b", config=NoOptions, recipe=NoOptions, prepare="b", kinds=(), search_recipe={"rate": 1}
-    )
+    task = TaskKind("x", "s", "a:b", config=NoOptions, recipe=Recipe, prepare="b", kinds=(), search_recipe={"rate": 1})
     with pytest.raises(PluginError) as caught:
         Catalogue().extended("me", {"executors": [executor], "strategies": [strategy], "tasks": [task]})
     assert str(caught.value).split("; ") == [

@@ -73,5 +73,6 @@ CONTROLLERS: tuple[ControllerKind, ...] = (
         summary="the LSTM of ENAS: decides one after the other, learns from rewards by REINFORCE",
         build="nasforge.controllers.lstm:LstmController",
         config=LstmOptions,
+        smallest_group=lambda config: 2 if config.baseline == "leave_one_out" or config.normalize_advantage else 1,
     ),
 )

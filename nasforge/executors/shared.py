@@ -17,9 +17,9 @@ from nasforge.executors.interpreter import Program
 from nasforge.executors.network import GraphCore, Network
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import Supergraph
+from nasforge.recipe import Recipe
 from nasforge.space.architecture import Architecture
 from nasforge.tasks.base import Task
-from nasforge.tasks.recipe import Recipe
 
 CACHED_CHILDREN = 512
 """Bound children that are kept: binding costs about a millisecond, a policy repeats itself late in a search."""

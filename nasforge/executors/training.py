@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from nasforge.executors.network import Network
+from nasforge.recipe import Recipe
 from nasforge.tasks.base import Task
-from nasforge.tasks.recipe import Recipe
 
 
 @dataclass(frozen=True)

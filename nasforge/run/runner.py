@@ -18,8 +18,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nasforge import __version__
 from nasforge.data.files import (
     append_line,
@@ -40,6 +38,7 @@ from nasforge.run.pool import Message, Pool
 from nasforge.run.result import build_result, to_json
 from nasforge.run.spec_of_run import jobs_of
 from nasforge.space.architecture import Architecture
+from nasforge.spec.resolved import to_yaml
 from nasforge.spec.run_spec import RunSpec
 
 VERSIONED = ("torch", "numpy", "pydantic", "networkx")
@@ -93,8 +92,7 @@ def start_run(
         plugin_files: plugin files named on the command line.
     """
     write_bytes_atomically(directory.path / "space.yaml", source)
-    resolved = yaml.safe_dump(spec.resolved(), sort_keys=False, allow_unicode=True, width=110)
-    write_text_atomically(directory.path / "resolved.yaml", resolved)
+    write_text_atomically(directory.path / "resolved.yaml", to_yaml(spec.resolved()))
     directory.write_run(
         {
             "format": FORMAT,

@@ -119,4 +119,3 @@ def _reported(reporter: _Reporter) -> Iterator[None]:
         name = f"{type(error).__name__}: {error}"
         reporter.send({"error": {"type": RunFailedError.__name__, "message": f"unexpected {name} (see logs/)"}})
         raise
-

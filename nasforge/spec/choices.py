@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from nasforge.components import Operation, Options
+from nasforge.components import One, Operation, Options
 from nasforge.errors import suggest
 from nasforge.graph.supergraph import OperationUse
 
@@ -93,7 +93,7 @@ class ChooseActivation(Options):
         from_: the options (written ``from``), at least one, all different.
     """
 
-    choose: Literal[1] = 1
+    choose: One = 1
     from_: Annotated[tuple[Activation, ...], Field(alias="from", min_length=1, strict=False), AfterValidator(_distinct)]
 
 
@@ -105,5 +105,5 @@ class ChooseInput(Options):
         from_: what can be chosen (written ``from``); ``previous`` is every earlier node.
     """
 
-    choose: Literal[1] = 1
+    choose: One = 1
     from_: Annotated[Literal["previous"], Field(alias="from")] = "previous"

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from nasforge.errors import Problem
 
-Scalar: TypeAlias = None | bool | int | float | str
+Scalar: TypeAlias = bool | int | float | str | None
 
 
 @dataclass(frozen=True)

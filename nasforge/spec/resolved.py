@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from nasforge.graph.supergraph import OperationUse
 from nasforge.spec.expectation import written
+from nasforge.spec.yaml_reader import resolve_scalar
 
 
 def to_plain(value: Any) -> Any:
@@ -34,3 +36,32 @@ def to_plain(value: Any) -> Any:
 def tagged(kind: str, config: BaseModel) -> dict[str, Any]:
     """`config` as plain data with ``kind`` first."""
     return {"kind": kind, **to_plain(config)}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.2 would read as something else; PyYAML itself thinks in YAML 1.1."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    try:
+        plain = resolve_scalar(value) == value
+    except ValueError:
+        plain = False
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
+
+
+def _number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    # PyYAML takes 1e-06 for text (YAML 1.1) and would tag it; with a point in it both versions read a number.
+    text = repr(value)
+    mantissa, e, exponent = text.partition("e")
+    written = f"{mantissa}.0{e}{exponent}" if e and "." not in mantissa else text
+    return dumper.represent_scalar("tag:yaml.org,2002:float", written)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(float, _number)
+
+
+def to_yaml(data: dict[str, Any]) -> str:
+    """Plain data as YAML that `nasforge.spec.yaml_reader` reads back to equal data."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nasforge.components import ControllerKind, ExecutorKind, Options, SpaceKind, StrategyKind, TaskKind
+from nasforge.components import (
+    ControllerKind,
+    ExecutorKind,
+    ExecutorOptions,
+    Options,
+    SpaceKind,
+    StrategyKind,
+    TaskKind,
+)
 from nasforge.errors import Problem, SpecError
+from nasforge.recipe import Recipe
 from nasforge.spec.nodes import Entry, MappingNode, Mark, Node, ScalarNode
 from nasforge.spec.overrides import apply_overrides, apply_profile, parse_override
 from nasforge.spec.resolved import tagged, to_plain
@@ -61,10 +70,10 @@ class RunSpec:
     strategy_kind: StrategyKind
     controller: Options
     controller_kind: ControllerKind
-    executor: Options
+    executor: ExecutorOptions
     executor_kind: ExecutorKind
-    search_recipe: Options
-    final_recipe: Options
+    search_recipe: Recipe
+    final_recipe: Recipe
     derive: DeriveOptions
     train: TrainOptions
     compare: CompareOptions
@@ -149,6 +158,16 @@ def load_run_spec(
         if space and space.component.name not in task.component.kinds:
             message = f"the task '{task.component.name}' does not fit a space of kind '{space.component.name}'"
             faults.add(("task", "kind"), message, f"it fits {', '.join(task.component.kinds)}")
+    if strategy and strategy.config and controller and controller.config:
+        given = strategy.component.group(strategy.config)
+        needed = controller.component.smallest_group(controller.config)
+        if 0 < given < needed:
+            message = (
+                f"the strategy '{strategy.component.name}' gives the controller groups of {given}, but "
+                f"'{controller.component.name}' with its options learns from groups of at least {needed}"
+            )
+            hint = "raise strategy.candidates_per_step, or choose another baseline for the controller"
+            faults.add(("strategy",), message, hint)
     faults.raise_if_any()
     sections, space, task, strategy = _given(sections), _given(space), _given(task), _given(strategy)
     controller, executor = _given(controller), _given(executor)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from nasforge.components import Options
+from nasforge.recipe import Recipe
 from nasforge.spec.expectation import KeyPath, choices_of, shown
 from nasforge.spec.nodes import Node, find, plain, printable
 from nasforge.spec.resolved import to_plain
@@ -25,6 +26,7 @@ class _Component(Protocol):
 
 
 Component = TypeVar("Component", bound=_Component)
+SomeRecipe = TypeVar("SomeRecipe", bound=Recipe)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class TaggedSection(Generic[Component]):
     """
 
     component: Component
-    config: Options | None
+    config: Any
 
 
 class SectionReader:
@@ -114,7 +116,7 @@ class SectionReader:
             return None
         return TaggedSection(component, self._config(section, block, component, shares))
 
-    def recipe(self, path: KeyPath, model: type[Options], defaults: Mapping[str, object]) -> Options | None:
+    def recipe(self, path: KeyPath, model: type[SomeRecipe], defaults: Mapping[str, object]) -> SomeRecipe | None:
         """Validate a recipe.
 
         Args:

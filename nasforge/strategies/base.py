@@ -9,10 +9,10 @@ from typing import Any
 
 from nasforge.controllers.base import Controller
 from nasforge.executors.base import Executor
+from nasforge.recipe import Recipe
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
 from nasforge.tasks.base import Task
-from nasforge.tasks.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ STRATEGIES: tuple[StrategyKind, ...] = (
         config=EnasOptions,
         passes=lambda config: float(config.epochs * config.architectures_per_step),
         evaluations=_evaluations,
+        group=lambda config: config.candidates_per_step if config.controller_steps else 0,
         uniform=lambda config: config.model_copy(update={"controller_steps": 0}),
         defaults={"controller": "lstm", "executor": "shared_weights"},
     ),

@@ -26,6 +26,14 @@ def prepare(config: LanguageModelOptions, recipes: Sequence[LanguageModelRecipe]
         check_corpus(corpus, config, recipe)
 
 
+def used_tokens(corpus: Corpus, config: LanguageModelOptions) -> dict[str, int]:
+    """Tokens of each split that the task uses: all of them, but for ``train_tokens``."""
+    tokens = dict(corpus.tokens)
+    if config.train_tokens is not None:
+        tokens["train"] = min(tokens["train"], config.train_tokens)
+    return tokens
+
+
 def check_corpus(corpus: Corpus, config: LanguageModelOptions, recipe: LanguageModelRecipe) -> None:
     """Raise DataError unless every split fills at least one batch."""
     needed = (
@@ -34,7 +42,7 @@ def check_corpus(corpus: Corpus, config: LanguageModelOptions, recipe: LanguageM
         ("test", 1, "batch_size"),
     )
     for split, rows, option in needed:
-        tokens = corpus.tokens[split]
+        tokens = used_tokens(corpus, config)[split]
         if tokens < 2 * rows:
             raise DataError(
                 f"the {split} text of corpus '{corpus.name}' has {tokens} tokens, too few for {rows} parallel "

@@ -23,6 +23,7 @@ from nasforge.executors.network import Core, Network
 from nasforge.seeds import derive
 from nasforge.tasks.base import Metric, Score, Split, StepLoss, Task
 from nasforge.tasks.decoder import decoder_nll
+from nasforge.tasks.language_data import used_tokens
 from nasforge.tasks.lstm_reference import LstmCore, lstm_width
 from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe
 
@@ -50,6 +51,7 @@ class LanguageModel(Task):
         self._config = config
         self._device = torch.device(device)
         self.corpus: Corpus = load_corpus(config.corpus, base)
+        self._tokens = used_tokens(self.corpus, config)
         self._eos = self.corpus.vocabulary.index["<eos>"]
         self._columns: dict[tuple[Split, int], tuple[Tensor, Tensor]] = {}
 
@@ -59,7 +61,7 @@ class LanguageModel(Task):
         return {
             "name": corpus.name,
             "sha256": corpus.sha256,
-            "tokens": dict(corpus.tokens),
+            "tokens": dict(self._tokens),
             "vocabulary": len(corpus.vocabulary),
         }
 
@@ -77,12 +79,12 @@ class LanguageModel(Task):
 
     def steps_per_epoch(self, recipe: LanguageModelRecipe) -> int:
         """Windows of `bptt` words in ``tokens // batch_size`` words per sequence, the last one shorter."""
-        return math.ceil((self.corpus.tokens["train"] // recipe.batch_size - 1) / recipe.bptt)
+        return math.ceil((self._tokens["train"] // recipe.batch_size - 1) / recipe.bptt)
 
     def _window(self, split: Split, rows: int, begin: int, length: int) -> tuple[Tensor, Tensor]:
         """Words and next words ``[time, rows]`` of `split`, cut into `rows` sequences; a rest is left out."""
         if (split, rows) not in self._columns:
-            ids = self.corpus.split(split)
+            ids = self.corpus.split(split)[: self._tokens[split]]
             per_row = len(ids) // rows
             table = torch.from_numpy(np.ascontiguousarray(ids[: per_row * rows].reshape(rows, per_row).T))
             table = table.to(self._device)
@@ -126,19 +128,19 @@ class LanguageModel(Task):
     def score_minibatch(self, network: Network, index: int, seed: int) -> Score:
         """The perplexity of a window of the validation text at a place drawn for `index`; the state starts at zero."""
         rows, length = self._config.reward_batch_size, self._config.reward_bptt
-        available = self.corpus.tokens["valid"] // rows - 1
+        available = self._tokens["valid"] // rows - 1
         begin = derive(seed, "reward window", index) % max(1, available - length + 1)
         words, following = self._window("valid", rows, begin, length)
         return self._score(network, words, following)
 
     def split_items(self, split: Split) -> int:
         """Tokens of a split."""
-        return int(self.corpus.tokens[split])
+        return self._tokens[split]
 
     def minibatch_items(self) -> int:
         """Tokens of a reward window."""
         rows = self._config.reward_batch_size
-        return rows * min(self._config.reward_bptt, self.corpus.tokens["valid"] // rows - 1)
+        return rows * min(self._config.reward_bptt, self._tokens["valid"] // rows - 1)
 
     @torch.no_grad()
     def evaluate(self, network: Network, split: Split, *, exact: bool) -> Score:

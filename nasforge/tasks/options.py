@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from nasforge.components import Options, TaskKind
 from nasforge.errors import suggest
-from nasforge.tasks.recipe import Fraction, NotNegative, Positive, Recipe
+from nasforge.recipe import Fraction, NotNegative, Positive, Recipe
 
 CORPORA = ("pydocs", "ptb")
 
@@ -56,6 +56,7 @@ class LanguageModelOptions(Options):
         kind: ``language_model``.
         corpus: ``pydocs`` (built from the documentation of the running Python), ``ptb`` (Penn Treebank, brought by the
             user), or the user's own text files.
+        train_tokens: how many tokens of the training text are used, from its beginning; null for all of them.
         decoder_bias: whether the output layer, tied to the embedding, has a bias (off in the paper).
         reward: ``negative_nll``, or ``c_over_perplexity`` (the paper).
         reward_scale: c of ``c_over_perplexity`` (reference codes: 80).
@@ -67,6 +68,7 @@ class LanguageModelOptions(Options):
 
     kind: Literal["language_model"] = "language_model"
     corpus: Annotated[Literal["pydocs", "ptb"] | TextFilesOptions, BeforeValidator(_corpus)] = "pydocs"
+    train_tokens: Annotated[int, Field(ge=2)] | None = None
     decoder_bias: bool = True
     reward: Literal["negative_nll", "c_over_perplexity"] = "negative_nll"
     reward_scale: Positive = 80.0

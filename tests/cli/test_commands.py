@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from toy import nasforge, write_toy
 
 ROOT = Path(__file__).parents[2]

@@ -83,11 +83,12 @@ def test_terms_are_added_and_literals_of_one_decision_are_read_together() -> Non
         (x, all_of(not_p)),
         (x, all_of(not_p, not_q)),
         (x, Condition(((Literal("a", "p"), Literal("b", "t")), (not_p,)))),
+        (x, Condition(((Literal("a", "p"), Literal("a", "q")), (Literal("a", "r"),)))),
     ]
     main.output(main.merge("m", "sum", wires))
     weights = {"a": torch.tensor([0.2, 0.3, 0.5]), "b": torch.tensor([0.9, 0.1])}
     gates = soft_gates(builder.finish(), weights)["main"]
-    torch.testing.assert_close(gates, torch.tensor([0.8, 0.5, 0.2 * 0.1 + 0.8]))
+    torch.testing.assert_close(gates, torch.tensor([0.8, 0.5, 0.2 * 0.1 + 0.8, 0.5]))
 
 
 def test_support_is_the_wires_that_are_not_exactly_zero() -> None:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from nasforge.executors.network import Core, Network
 from nasforge.executors.shared import SharedWeights
 from nasforge.executors.training import StepReport, Trainer, learning_rate
+from nasforge.recipe import Recipe
 from nasforge.tasks.base import StepLoss
 from nasforge.tasks.language_model import LanguageModel
-from nasforge.tasks.recipe import Recipe
 
 
 def plain(**options: Any) -> Recipe:

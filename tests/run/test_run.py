@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
-
 from toy import nasforge
 
 Done = tuple[Path, subprocess.CompletedProcess[str]]

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from nasforge.catalogue import Catalogue
+from nasforge import builtins
+from nasforge.catalogue import SECTIONS, Catalogue
 from nasforge.components import (
     ControllerKind,
     ExecutorKind,
@@ -34,6 +35,9 @@ from nasforge.executors.options import SharedWeightsOptions
 from nasforge.graph.supergraph import OperationUse
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec
 from nasforge.plugins import PluginFailure, Plugins, build_plugins
+from nasforge.recipe import Recipe
+from nasforge.spec.nodes import plain
+from nasforge.spec.resolved import to_plain, to_yaml
 from nasforge.spec.run_spec import RunSpec, load_run_spec
 from nasforge.spec.yaml_reader import MAX_PROBLEMS, read_yaml_text
 from nasforge.strategies.options import EnasOptions
@@ -69,8 +73,12 @@ class Outside(ExecutorOptions):
     hidden: int = 3
 
 
-class OtherRecipe(Options):
+class OtherRecipe(Recipe):
     rate: float = 1.0
+
+
+def _none(config: object) -> int:
+    return 0
 
 
 def _nothing(*_: object) -> None:
@@ -85,15 +93,18 @@ def plugins() -> Plugins:
         "controllers": [ControllerKind("plain", "s", "a:b")],
         "executors": [ExecutorKind("other", "s", "a:b", OtherOptions), ExecutorKind("outside", "s", "a:b", Outside)],
         "strategies": [
-            StrategyKind("bare", "s", "a:b", config=NoOptions, passes=float, evaluations=int, uniform=dict),
+            StrategyKind(
+                "bare", "s", "a:b", config=NoOptions, passes=_none, evaluations=_none, group=_none, uniform=_none
+            ),
             StrategyKind(
                 "half",
                 "s",
                 "a:b",
                 config=NoOptions,
-                passes=float,
-                evaluations=int,
-                uniform=dict,
+                passes=_none,
+                evaluations=_none,
+                group=_none,
+                uniform=_none,
                 defaults={"controller": "lstm"},
             ),
         ],
@@ -110,7 +121,9 @@ def plugins() -> Plugins:
             )
         ],
     }
-    return Plugins(build_plugins().catalogue.extended("extra", extra), (), ())
+    # Not `build_plugins`: what is installed here must not matter.
+    own = {section.name: getattr(builtins, section.hook)() for section in SECTIONS}
+    return Plugins(Catalogue().extended("nasforge", own).extended("extra", extra), (), ())
 
 
 PLUGINS = plugins()
@@ -200,7 +213,8 @@ def test_a_component_without_options_takes_only_its_kind() -> None:
 def test_where_the_default_scope_does_not_fit_the_kind_its_first_is_taken() -> None:
     text = "nasforge: 1\nname: a\nspace: {kind: other_kind}\ntask: {kind: other_task}\n"
     resolved = load(text + "executor: {kind: other}").resolved()["executor"]
-    assert resolved == {"kind": "other", "share": "layer", "hidden": 3, "recipe": {"rate": 2.0}}
+    assert resolved["recipe"].pop("rate") == 2.0
+    assert resolved == {"kind": "other", "share": "layer", "hidden": 3, "recipe": to_plain(Recipe())}
     assert load(text).resolved()["executor"]["share"] == "edge"
     (problem,) = faults(text + "executor: {share: node}")
     assert (underlined(problem), problem.message) == ("node", "a space of this kind cannot share weights by 'node'")
@@ -467,6 +481,16 @@ def test_a_fault_in_one_more_line(line: str, where: str, marked: str | None, mes
         assert underlined(problem) == marked
 
 
+def test_groups_that_are_too_small_for_the_controller_are_refused() -> None:
+    text = SPACE + "strategy: {candidates_per_step: 1}\n"
+    (problem,) = faults(text)
+    assert problem.where.startswith("x.yaml:10:")
+    assert "groups of 1, but 'lstm' with its options learns from groups of at least 2" in problem.message
+    load(text, overrides=["controller=random"])
+    load(text, overrides=["controller.baseline=moving_average", "controller.normalize_advantage=false"])
+    load(text, overrides=["strategy.controller_steps=0"])
+
+
 def test_known_names_and_keys_are_listed() -> None:
     assert faults(SPACE + "strategy: x\n")[0].hint == "known here: bare, enas, half"
     assert faults(SPACE + "compare: {x: 1}\n")[0].hint == "known here: random, references"
@@ -673,3 +697,29 @@ def test_a_catalogue_without_components_knows_nothing() -> None:
         "unknown space kind 'recurrent_cell'.",
         "unknown task 'language_model'.",
     ]
+
+
+TRICKY = [
+    "1e3",
+    "1e-3",
+    "no",
+    "yes",
+    "null",
+    "~",
+    "true",
+    "0x1F",
+    "0o7",
+    "12",
+    ".5",
+    "a: b",
+    "# c",
+    "",
+    " x",
+    "é",
+    "1:2",
+]
+
+
+def test_resolved_text_reads_back_as_it_was() -> None:
+    data = {"text": TRICKY, "numbers": [0.1, 1e-300, 1e300, 3, -0.0, 1e-3, 2.0], "other": [None, True, False]}
+    assert plain(read_yaml_text(to_yaml(data), "here")) == data
