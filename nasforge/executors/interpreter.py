@@ -163,9 +163,8 @@ class _SoftMerge:
 
     def __call__(self, gates: Gates, *values: Tensor) -> Tensor:
         weights = gates[self._template]
-        total = weights[self._wires[0]] * values[0]
-        for wire, value in zip(self._wires[1:], values[1:], strict=True):
-            total = total + weights[wire] * value
+        # Stacked, as in `_mean`: at a vertex the mixture equals the child to the bit.
+        total = torch.stack([weights[w] * v for w, v in zip(self._wires, values, strict=True)]).sum(0)
         return total / weights[list(self._wires)].sum() if self._mean else total
 
 

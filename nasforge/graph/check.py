@@ -14,7 +14,8 @@ def check_supergraph(supergraph: Supergraph) -> None:
 
     The rules: there is a ``main`` template; every template is acyclic; every node can reach the output; literals name
     real options; the terms of a wire exclude one another; no wire is closed for every architecture; scans name a
-    template and bind exactly its inputs.
+    template that scans nothing and bind exactly its inputs, with a sequence and one carry at most; no merge is without
+    wires.
     """
     if "main" not in supergraph.templates:
         raise SpaceError("the graph has no template 'main'")
@@ -40,6 +41,9 @@ def _check_structure(template: Template) -> None:
     if not nx.is_directed_acyclic_graph(template.graph):
         raise SpaceError(f"template '{template.name}' has a cycle")
     useful = nx.ancestors(template.graph, template.output) | {template.output}
+    empty = [name for name, node in template.nodes.items() if node.role == "merge" and not node.inputs]
+    if empty:
+        raise SpaceError(f"template '{template.name}' has merges without wires: {', '.join(empty)}")
     lost = [name for name, node in template.nodes.items() if name not in useful and node.role != "input"]
     if lost:
         raise SpaceError(f"template '{template.name}' has nodes that cannot reach its output: {', '.join(lost)}")
@@ -53,6 +57,11 @@ def _check_scans(template: Template, supergraph: Supergraph) -> None:
         bound = [key for key, _, _ in node.bind]
         if sorted(bound) != sorted(called.inputs):
             raise SpaceError(f"scan '{node.name}' binds {bound}, but template '{called.name}' takes {called.inputs}")
+        modes = [mode for _, mode, _ in node.bind]
+        if modes.count("carry") > 1 or "sequence" not in modes:
+            raise SpaceError(f"scan '{node.name}' needs a sequence and takes one carry at most, but binds {modes}")
+        if any(inner.role == "scan" for inner in called.nodes.values()):
+            raise SpaceError(f"scan '{node.name}' calls the template '{called.name}', which scans itself")
 
 
 def _check_literals(term: Term, options: dict[str, tuple[str, ...]], place: str) -> None:

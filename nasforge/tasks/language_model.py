@@ -175,7 +175,8 @@ class LanguageModel(Task):
 
     def reward(self, score: Score) -> float:
         """``-loss`` in nats per token, or c / perplexity."""
-        if not math.isfinite(score.value):
+        # A finite loss is a reward, however bad; 80 / inf is one too.
+        if not math.isfinite(score.loss):
             return math.nan
         if self._config.reward == "negative_nll":
             return -score.loss

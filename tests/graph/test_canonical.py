@@ -74,6 +74,24 @@ def test_renumbered_cells_of_twelve_nodes_have_one_digest() -> None:
         assert canonical_digest(TWELVE, other) == canonical_digest(TWELVE, architecture)
 
 
+@pytest.mark.parametrize(
+    ("of", "ops", "one", "other"),
+    [
+        # a(b), a(c) and a(b, c), a
+        ("all", ["tanh", "tanh", "tanh", "tanh", "relu"], [0, 0, 1, 2], [0, 0, 1, 1]),
+        # a(b, c), a(b, c) and a(b, b), a(c, c)
+        ("leaves", ["tanh", "tanh", "tanh", "tanh", "relu", "tanh", "relu"], [0, 0, 1, 1, 2, 2], [0, 0, 1, 2, 1, 2]),
+    ],
+)
+def test_cells_that_differ_only_in_what_follows_a_node_have_other_digests(
+    of: str, ops: list[str], one: list[int], other: list[int]
+) -> None:
+    supergraph = cell(len(ops), ops=("tanh", "relu"), output={"of": of})
+    a, b = choices(ops, one), choices(ops, other)
+    assert not isomorphic(a, b)
+    assert canonical_digest(supergraph, a) != canonical_digest(supergraph, b)
+
+
 def test_a_changed_operation_changes_the_digest() -> None:
     for architecture in samples(TWELVE.space, 10, seed=8):
         other = dict(architecture) | {"node5.op": "relu" if architecture["node5.op"] != "relu" else "tanh"}

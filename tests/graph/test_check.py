@@ -169,3 +169,36 @@ def test_a_scan_that_binds_other_inputs_than_the_templates_is_refused(
     main.output(main.scan("s", "cell", sequence=sequence, carry={"h": "start"}, constant=constant))
     with pytest.raises(SpaceError, match=r"scan 's' binds \[.*\], but template 'cell' takes \('x', 'h'\)"):
         builder.finish()
+
+
+def test_scans_without_a_sequence_with_two_carries_or_of_scans_are_refused() -> None:
+    def scanned(**bind: dict[str, str]) -> GraphBuilder:
+        builder = GraphBuilder()
+        step = builder.template("cell")
+        step.output(step.op("next", OperationUse("add"), [step.input("x"), step.input("h")]))
+        main = builder.template("main")
+        main.input("x"), main.input("h")
+        main.output(main.scan("s", "cell", **{"sequence": {}, "carry": {}, **bind}))
+        return builder
+
+    scanned(sequence={"x": "x"}, carry={"h": "h"}).finish()
+    with pytest.raises(SpaceError, match="needs a sequence"):
+        scanned(constant={"x": "x"}, carry={"h": "h"}).finish()
+    with pytest.raises(SpaceError, match="one carry at most"):
+        scanned(carry={"x": "x", "h": "h"}).finish()
+    outer = scanned(sequence={"x": "x"}, carry={"h": "h"})
+    twice = outer.template("twice")
+    x, h = twice.input("x"), twice.input("h")
+    inner = twice.scan("inner", "twice", sequence={"x": x}, carry={"h": h})
+    twice.output(inner)
+    with pytest.raises(SpaceError, match="scans itself"):
+        outer.finish()
+
+
+def test_a_merge_without_wires_is_refused() -> None:
+    builder = GraphBuilder()
+    main = builder.template("main")
+    main.input("x")
+    main.output(main.merge("m", "sum", []))
+    with pytest.raises(SpaceError, match="merges without wires: m"):
+        builder.finish()
