@@ -16,6 +16,8 @@ from pydantic_core import PydanticCustomError
 if TYPE_CHECKING:
     from nasforge.graph.builder import GraphBuilder
     from nasforge.recipe import Recipe
+    from nasforge.space.architecture import Architecture
+    from nasforge.space.search_space import SearchSpace
 
 Shape = tuple[int, ...]
 
@@ -136,6 +138,26 @@ def activation(
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """A form in which others publish architectures of a space kind.
+
+    Attributes:
+        name: as written after ``--from`` and ``--to``, e.g. ``enas-ptb``.
+        summary: one line for listings: whose form, and what the text looks like.
+        read: ``read(text, config, space) -> architecture``; `config` is the validated ``space`` block, `space` its
+            decisions. Text of another form raises UsageError, an architecture that the space does not hold SpaceError;
+            the message names the position and the rule.
+        write: ``write(architecture, config, space) -> text``, which `read` turns into an equal architecture. What the
+            form cannot express raises SpaceError.
+    """
+
+    name: str
+    summary: str
+    read: Callable[[str, Any, SearchSpace], Architecture]
+    write: Callable[[Mapping[str, str], Any, SearchSpace], str]
+
+
+@dataclass(frozen=True)
 class SpaceKind:
     """A way to declare a search space.
 
@@ -149,6 +171,9 @@ class SpaceKind:
         share: the sharing scopes that the kind can express, best default first.
         references: ``references(config) -> {name: config}``: small fixed members of the same family that every run
             trains beside the winner, each with exactly one architecture.
+        distinct: ``distinct(config)``: how many architectures there are up to isomorphism, as the canonical digest
+            tells them apart, by a closed formula; None where there is none for `config` (never an estimate).
+        encodings: forms in which others publish its architectures, by their names.
     """
 
     name: str
@@ -157,6 +182,8 @@ class SpaceKind:
     build: Callable[[Any, GraphBuilder, Literal["search", "final"], str], None]
     share: tuple[str, ...] = ("node",)
     references: Callable[[Any], Mapping[str, Options]] = field(default=lambda config: {})
+    distinct: Callable[[Any], int | None] = field(default=lambda config: None)
+    encodings: Mapping[str, Encoding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

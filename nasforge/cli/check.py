@@ -21,7 +21,7 @@ def check(
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Validate space files: every fault at its line; the exact size of those that are sound."""
+    """Validate space files: every fault at its line; the exact size of those that are sound, the distinct ones too."""
     plugins = load_plugins(plugin)
     reports: list[dict[str, Any]] = []
     faults: list[SpecError] = []
@@ -32,6 +32,7 @@ def check(
             faults.append(error)
             continue
         space = compile_space(spec, "search").space
+        distinct = spec.space_kind.distinct(spec.space)
         roles = Counter(decision.role for decision in space.decisions)
         reports.append(
             {
@@ -39,6 +40,7 @@ def check(
                 "name": spec.name,
                 "kind": spec.space_kind.name,
                 "size": space.size,
+                "distinct": distinct,
                 "decisions": len(space),
                 "roles": dict(roles),
                 "profile": spec.profile,
@@ -48,10 +50,13 @@ def check(
         print_json(reports)
     else:
         for report in reports:
+            distinct = report["distinct"]
+            distinct_text = "distinct: not computed" if distinct is None else f"{distinct:,} of them distinct"
+            size_text = f"{report['size']:,} architectures (10^{math.log10(report['size']):.1f})"
             roles_text = ", ".join(f"{count} {role}" for role, count in report["roles"].items())
             typer.echo(
-                f"{report['file']}: ok. {report['name']} is a {report['kind']} of {report['size']:,} architectures "
-                f"(10^{math.log10(report['size']):.1f}), {report['decisions']} decisions ({roles_text})"
+                f"{report['file']}: ok. {report['name']} is a {report['kind']} of {size_text}, {distinct_text}, "
+                f"{report['decisions']} decisions ({roles_text})"
             )
     if faults:
         raise SpecError([problem for fault in faults for problem in fault.problems])

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from nasforge import __version__
-from nasforge.cli import check, data, plugins, run, sample, show
+from nasforge.cli import check, data, plugins, run, sample, schema, show
 from nasforge.errors import NasforgeError
 
 # Newer typer carries its own copy of click: its exceptions are not those of an installed click.
@@ -31,6 +31,7 @@ app.command("resume")(run.resume)
 app.command("check")(check.check)
 app.command("show")(show.show)
 app.command("sample")(sample.sample)
+app.command("schema")(schema.schema)
 app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
 

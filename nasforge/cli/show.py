@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from nasforge.cli.common import PluginFiles, Profile, load_plugins
+from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
+from nasforge.components import Options, SpaceKind
 from nasforge.data.files import write_bytes_atomically
 from nasforge.errors import SpaceError, UsageError, suggest
 from nasforge.graph.builder import GraphBuilder
@@ -19,19 +20,30 @@ from nasforge.graph.supergraph import Supergraph
 from nasforge.graph.svg import svg
 from nasforge.graph.text import space_text, text
 from nasforge.plugins import Plugins
+from nasforge.published import read, write
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
 from nasforge.seeds import stream
 from nasforge.space.architecture import Architecture
+from nasforge.spec.nodes import printable
 from nasforge.spec.run_spec import load_run_spec
 
 FORMATS = ("text", "svg", "png")
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """What is shown: a graph, an architecture of it or none, a title, and lines about it."""
+class _Declared:
+    """A space as it was declared."""
 
+    space_kind: SpaceKind
+    space: Options
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is shown: a space, its graph, an architecture of it or none, a title, and lines about it."""
+
+    declared: _Declared
     supergraph: Supergraph
     architecture: Architecture | None
     title: str
@@ -40,6 +52,7 @@ class _Subject:
 
 def show(
     what: Annotated[Path, typer.Argument(metavar="SPACE|RUN|ARCH.json", help="What to show.", show_default=False)],
+    overrides: Overrides = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write a file; its ending says the format.")
     ] = None,
@@ -50,22 +63,40 @@ def show(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="For a space: show the architecture drawn with it.")
     ] = None,
+    from_: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--from", metavar="NAME TEXT", help="For a space: show what TEXT describes in the encoding NAME."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="NAME", help="Print the architecture in the encoding NAME.")
+    ] = None,
     profile: Profile = None,
     plugin: PluginFiles = None,
 ) -> None:
     """Show a space, the best architecture of a run, or an architecture file."""
-    chosen = _format(format_, output)
+    if to is None:
+        chosen = _format(format_, output)
+    elif format_ is not None or space:
+        raise UsageError("--to writes text: leave out --format and --space")
+    if from_ is not None and seed is not None:
+        raise UsageError("--from and --seed both say which architecture is shown: leave one out")
     plugins = load_plugins(plugin)
-    if what.is_dir():
-        subject = _of_run(RunDirectory(what), plugins)
-    elif what.suffix == ".json":
-        subject = _of_architecture(what, plugins)
+    if what.is_dir() or what.suffix == ".json":
+        if overrides or from_ is not None:
+            given = "--from" if from_ is not None else f"'{printable((overrides or [''])[0], 80)}'"
+            raise UsageError(f"{given} needs a space file (YAML), but {what} holds an architecture")
+        subject = _of_run(RunDirectory(what), plugins) if what.is_dir() else _of_architecture(what, plugins)
     else:
-        spec = load_run_spec(what, plugins, profile=profile)
+        spec = load_run_spec(what, plugins, profile=profile, overrides=overrides or ())
         supergraph = compile_space(spec, "search")
         drawn = None if seed is None else supergraph.space.sample(stream(seed, "sample"))
-        subject = _Subject(supergraph, drawn, spec.name)
-    content = _render(subject, chosen, whole_space=space or subject.architecture is None)
+        if from_ is not None:
+            drawn = read(*from_, spec, supergraph.space)
+        subject = _Subject(_Declared(spec.space_kind, spec.space), supergraph, drawn, spec.name)
+    if to is not None:
+        content = _encoded(subject, to)
+    else:
+        content = _render(subject, chosen, whole_space=space or subject.architecture is None)
     if output is not None:
         write_bytes_atomically(output, content)
         typer.echo(f"wrote {output}")
@@ -97,6 +128,12 @@ def _render(subject: _Subject, chosen: Literal["text", "svg", "png"], *, whole_s
     return svg(picture).encode() if chosen == "svg" else png_bytes(picture)
 
 
+def _encoded(subject: _Subject, name: str) -> bytes:
+    if subject.architecture is None:
+        raise UsageError("--to writes an architecture: say which with --from NAME TEXT or --seed N")
+    return f"{write(name, subject.architecture, subject.declared, subject.supergraph.space)}\n".encode()
+
+
 def _of_run(directory: RunDirectory, plugins: Plugins) -> _Subject:
     run = directory.read_run()
     path = directory.path / "best" / "architecture.json"
@@ -112,7 +149,7 @@ def _of_run(directory: RunDirectory, plugins: Plugins) -> _Subject:
         result["verdict"]["text"],
     )
     subject = _of_architecture(path, plugins)
-    return _Subject(subject.supergraph, subject.architecture, f"{run['name']}: best architecture", notes)
+    return replace(subject, title=f"{run['name']}: best architecture", notes=notes)
 
 
 def _of_architecture(path: Path, plugins: Plugins) -> _Subject:
@@ -134,7 +171,7 @@ def _of_architecture(path: Path, plugins: Plugins) -> _Subject:
         architecture = supergraph.space.architecture(described["decisions"])
     except SpaceError as error:
         raise UsageError(f"{path}: {error}") from None
-    return _Subject(supergraph, architecture, path.stem)
+    return _Subject(_Declared(kind, config), supergraph, architecture, path.stem)
 
 
 def _read_architecture(path: Path) -> dict[str, Any]:

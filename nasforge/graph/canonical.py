@@ -1,10 +1,9 @@
-"""Canonical digests: equal for isomorphic children.
+"""Canonical digests: equal exactly for isomorphic children.
 
-Two encodings of one cell differ only in how their nodes are numbered. The digest colours the nodes of the child graph
-by what they compute and refines the colours by those of predecessors (ordered where the operation is not symmetric)
-and successors until nothing changes (1-dimensional Weisfeiler-Leman). On trees, which recurrent cells are (every node
-has one predecessor), equal colour multisets mean isomorphic graphs (Babai, Erdős and Selkow 1980; Immerman and
-Lander 1990). Parameter sharing and node names do not enter.
+Two encodings of one network differ only in how its nodes are numbered. The child graph of each template is labelled by
+what its nodes compute and brought to its canonical labelling (`nasforge.graph.labelling`); the digest is the hash of
+the labelled graphs, so that equal digests mean isomorphic children. The inputs of operations are ordered, those of
+merges a multiset. Parameter sharing and names of nodes do not enter.
 """
 
 from __future__ import annotations
@@ -12,48 +11,50 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from nasforge.graph.labelling import Dag, labelled
 from nasforge.graph.plan import TemplatePlan, plan_architecture
-from nasforge.graph.supergraph import Supergraph
+from nasforge.graph.supergraph import Node, Supergraph
+
+_Form = tuple[tuple[str, tuple[tuple[str, tuple[int, ...]], ...]], ...]
 
 
 def canonical_digest(supergraph: Supergraph, architecture: Mapping[str, str]) -> str:
     """sha256 (hex) of the child of `architecture` up to the numbering of its nodes."""
-    plan = plan_architecture(supergraph, architecture)
-    return _hash("child", *(f"{name}:{_template_form(plan.templates[name])}" for name in sorted(plan.templates)))
+    return hashlib.sha256(repr(_form(supergraph, architecture)).encode()).hexdigest()
 
 
-def _template_form(plan: TemplatePlan) -> str:
-    colour = {name: _hash("input", name) for name in plan.template.inputs}
-    symmetric: dict[str, bool] = {}
-    inputs: dict[str, tuple[str, ...]] = dict.fromkeys(colour, ())
+def isomorphic(supergraph: Supergraph, a: Mapping[str, str], b: Mapping[str, str]) -> bool:
+    """Whether the children of two architectures differ in nothing but the numbering of their nodes."""
+    return _form(supergraph, a) == _form(supergraph, b)
+
+
+def _form(supergraph: Supergraph, architecture: Mapping[str, str]) -> _Form:
+    """The canonically labelled graph of every template that is called, by name."""
+    plans = plan_architecture(supergraph, dict(architecture)).templates
+    return tuple((name, labelled(_child(plans[name]))) for name in sorted(plans))
+
+
+def _child(plan: TemplatePlan) -> Dag:
+    """The child graph of one template: its inputs, then its steps."""
+    names = plan.template.inputs
+    number = {name: vertex for vertex, name in enumerate(names)}
+    labels = [f"input {name}" for name in names]
+    inputs: list[list[int]] = [[] for _ in names]
+    ordered = [True for _ in names]
     for step in plan.steps:
-        node = step.node
-        # The sources of a scan are its inputs; how each is bound is part of what it computes.
-        bound = [(key, mode) for key, mode, _ in node.bind]
-        what = node.operation.label if node.operation else f"{node.combine}{node.template}{bound}"
-        symmetric[step.name] = node.role == "merge"
-        inputs[step.name] = step.inputs
-        colour[step.name] = _hash(node.role, what)
-    readers: dict[str, list[tuple[str, int]]] = {name: [] for name in colour}
-    for name, sources in inputs.items():
-        for position, source in enumerate(sources):
-            readers[source].append((name, 0 if symmetric[name] else position))
-    colour[plan.output] = _hash("output", colour[plan.output])
-    classes = len(set(colour.values()))
-    while True:
-        refined: dict[str, str] = {}
-        for name, old in colour.items():
-            before = [colour[source] for source in inputs[name]]
-            if symmetric.get(name, False):
-                before.sort()
-            after = sorted(f"{colour[reader]}@{position}" for reader, position in readers[name])
-            refined[name] = _hash(old, *before, "|", *after)
-        colour = refined
-        refined_classes = len(set(colour.values()))
-        if refined_classes == classes:
-            return _hash(*sorted(colour.values()))
-        classes = refined_classes
+        number[step.name] = len(labels)
+        labels.append(_label(step.node))
+        inputs.append([number[source] for source in step.inputs])
+        ordered.append(step.node.role != "merge")
+    labels[number[plan.output]] = f"output {labels[number[plan.output]]}"
+    return Dag(labels, inputs, ordered)
 
 
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+def _label(node: Node) -> str:
+    """What a node computes, its inputs apart."""
+    if node.operation is not None:
+        return f"op {node.operation.label}"
+    if node.role == "merge":
+        return f"merge {node.combine}"
+    # The sources of a scan are its inputs; how each is bound is part of what it computes.
+    return f"{node.role} {node.template} {[(key, mode) for key, mode, _ in node.bind]}"

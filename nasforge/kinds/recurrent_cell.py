@@ -5,7 +5,7 @@ activation f::
 
     node 0   [u, t] = x_t W_x + (h_{t-1} * m) W_h (+ b)     s_0 = h_{t-1} + sigmoid(t) * (f_0(u) - h_{t-1})
     node l   [u, t] = (s_p * m) W_l                         s_l = s_p + sigmoid(t) * (f_l(u) - s_p)
-    output   h_t = mean of s_l over the leaves (or over all nodes); state and output are the same
+    output   h_t = mean of s_l over the leaves (or over all nodes, or all but node 0); state and output are the same
 
 m is a dropout mask, drawn once per window of text and the same for all nodes and time steps; None where there is no
 dropout. What the paper and each reference code do instead is listed in docs/enas.md.
@@ -21,8 +21,10 @@ from pydantic import Field
 from nasforge.components import Options, SpaceKind
 from nasforge.graph.builder import GraphBuilder, TemplateBuilder
 from nasforge.graph.supergraph import OperationUse
+from nasforge.published.recurrent import ENCODINGS
 from nasforge.space.decision import ALWAYS, NEVER, Condition, all_of
 from nasforge.space.decision import Literal as Sign
+from nasforge.space.distinct import rooted_trees
 from nasforge.spec.choices import Activation, ChooseActivation, ChooseInput
 
 SHARE_KEYS: Mapping[str, str] = {
@@ -63,13 +65,14 @@ class CellOutput(Options):
 
     Attributes:
         combine: ``mean``.
-        of: ``leaves`` (nodes that no node reads; the paper) or ``all`` (the authors' corrected code, DARTS).
+        of: ``leaves`` (nodes that no node reads; the paper), ``all``, or ``all_but_first`` (the search code of the
+            authors' corrected version and DARTS, whose node 0 is fixed and left out).
         clip_norm: the largest Euclidean norm of the state per example; longer states are scaled down to it
             (ENAS-pytorch: 25); null for none (the paper).
     """
 
     combine: Literal["mean"] = "mean"
-    of: Literal["leaves", "all"] = "leaves"
+    of: Literal["leaves", "all", "all_but_first"] = "leaves"
     clip_norm: Annotated[float, Field(gt=0)] | None = 25.0
 
 
@@ -176,7 +179,7 @@ def _leaf(spec: RecurrentCellSpec, node: int) -> Condition:
 
     Node 1 has no choice but node 0, so node 0 is never a leaf where there are more.
     """
-    if spec.output.of == "all":
+    if spec.output.of == "all" or (spec.output.of == "all_but_first" and node > 0):
         return ALWAYS
     if node == 0 and spec.nodes > 1:
         return NEVER
@@ -199,6 +202,17 @@ def references(spec: RecurrentCellSpec) -> Mapping[str, RecurrentCellSpec]:
     return {"one_node": alone}
 
 
+def distinct(spec: RecurrentCellSpec) -> int:
+    """The number of cells up to the numbering of their nodes: rooted unordered trees, coloured by activations.
+
+    Node 0, the root, has the colours of its own choice, one where it is fixed. How the output is formed and how weights
+    are shared changes nothing: the tree determines both.
+    """
+    first = spec.first.op if spec.first else spec.each.op
+    n_first = 1 if isinstance(first, OperationUse) else len(first.from_)
+    return rooted_trees(spec.nodes, len(spec.each.op.from_), n_first)
+
+
 KIND = SpaceKind(
     name="recurrent_cell",
     summary="a tree of highway steps, called once per time step (ENAS, section 2.1)",
@@ -206,4 +220,6 @@ KIND = SpaceKind(
     build=build,
     share=tuple(SHARE_KEYS),
     references=references,
+    distinct=distinct,
+    encodings=ENCODINGS,
 )

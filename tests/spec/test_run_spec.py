@@ -360,7 +360,7 @@ def test_specs_differ_where_their_resolved_forms_do_and_the_profile_is_no_part_o
             "  output: {of: leafs}\n  each:",
             "6:16",
             "leafs",
-            "one of 'leaves', 'all', found 'leafs'. Did you mean",
+            "one of 'leaves', 'all', 'all_but_first', found 'leafs'. Did you mean",
         ),
         (
             "  each:",

@@ -1,0 +1,69 @@
+"""Encodings by name: text that others publish becomes an architecture of a space, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from nasforge.components import Encoding, Options, SpaceKind
+from nasforge.errors import UsageError, suggest
+from nasforge.graph.builder import GraphBuilder
+from nasforge.space.architecture import Architecture
+from nasforge.space.search_space import SearchSpace
+from nasforge.spec.nodes import printable
+
+
+class Declared(Protocol):
+    """A space as it was declared; a run spec is one."""
+
+    @property
+    def space_kind(self) -> SpaceKind:
+        """The component that reads the block."""
+
+    @property
+    def space(self) -> Options:
+        """The validated ``space`` block."""
+
+
+def read(name: str, text: str, spec: Declared, space: SearchSpace | None = None) -> Architecture:
+    """The architecture that `text` describes, as one of the space.
+
+    Args:
+        name: of an encoding of the space's kind, e.g. ``enas-ptb``.
+        text: what was published.
+        spec: the space; a run spec will do.
+        space: its decisions, where they were compiled already.
+
+    Raises:
+        UsageError: an unknown encoding, or text of another form.
+        SpaceError: the space does not hold the architecture.
+    """
+    encoding = _encoding(name, spec.space_kind)
+    return encoding.read(text, spec.space, _decisions(spec) if space is None else space)
+
+
+def write(name: str, architecture: Mapping[str, str], spec: Declared, space: SearchSpace | None = None) -> str:
+    """The text of `architecture`; `read` makes an equal architecture of it. Arguments as for `read`.
+
+    Raises:
+        UsageError: an unknown encoding.
+        SpaceError: `architecture` is not of the space, or the encoding cannot express it.
+    """
+    encoding = _encoding(name, spec.space_kind)
+    space = _decisions(spec) if space is None else space
+    return encoding.write(space.architecture(architecture), spec.space, space)
+
+
+def _encoding(name: str, kind: SpaceKind) -> Encoding:
+    found = kind.encodings.get(name)
+    if found is None:
+        known = "\n".join(f"  {key}: {each.summary}" for key, each in sorted(kind.encodings.items()))
+        listed = f"known for a {kind.name}:\n{known}" if known else f"a {kind.name} has no encodings"
+        raise UsageError(f"unknown encoding '{printable(name, 40)}'.{suggest(name, kind.encodings)}\n{listed}")
+    return found
+
+
+def _decisions(spec: Declared) -> SearchSpace:
+    builder = GraphBuilder("search")
+    spec.space_kind.build(spec.space, builder, "search", spec.space_kind.share[0])
+    return builder.finish().space

@@ -1,0 +1,102 @@
+"""``nasforge show --from`` and ``--to``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from toy import nasforge
+from typer.testing import CliRunner
+
+from nasforge.cli.main import app
+from nasforge.errors import NasforgeError
+
+ROOT = Path(__file__).parents[2]
+SPACE = str(ROOT / "spaces" / "ptb_rnn.yaml")
+PTB = "0 0 0 1 1 2 1 2 0 2 0 5 1 1 0 6 1 8 1 8 1 8 1"
+SMALL = (SPACE, "--from", "enas-ptb", "0 0 3", "space.nodes=2")
+
+
+def shown(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["show", *arguments])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output
+
+
+def refused(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["show", *arguments])
+    assert isinstance(done.exception, NasforgeError) and done.exception.exit_code == 2, done.exception
+    return str(done.exception)
+
+
+def test_a_published_cell_is_shown_in_text_and_as_a_picture(tmp_path: Path) -> None:
+    text = shown("--from", "enas-ptb", PTB, SPACE)
+    assert "h = mean(node 3, node 4, node 7, node 9, node 10, node 11)" in text
+    for ending, start in (("svg", b"<"), ("png", b"\x89PNG")):
+        file = tmp_path / f"cell.{ending}"
+        shown("--from", "enas-ptb", PTB, SPACE, "-o", str(file))
+        assert file.read_bytes().startswith(start)
+        shown("--from", "enas-ptb", PTB, SPACE, "--space", "-o", str(file))
+
+
+def test_overrides_follow_the_file() -> None:
+    assert "h = node 1" in shown(*SMALL)
+    assert shown(SPACE, "space.nodes=2", "--seed", "3", "--to", "enas-ptb").count(" ") == 2
+
+
+def test_one_code_s_cell_is_written_as_another_s(tmp_path: Path) -> None:
+    assert shown(*SMALL, "--to", "enas-ptb") == "0 0 3\n"
+    assert shown(*SMALL, "--to", "enas-lm") == "0 2\n"
+    assert shown(*SMALL, "--to", "darts-rnn") == "Genotype(recurrent=[('sigmoid', 0)], concat=[1])\n"
+    file = tmp_path / "dag.json"
+    shown(*SMALL, "--to", "enas-pytorch", "-o", str(file))
+    assert json.loads(file.read_text())["0"] == [[1, "sigmoid"]]
+    assert shown(SPACE, "space.nodes=2", "--from", "enas-pytorch", file.read_text(), "--to", "enas-ptb") == "0 0 3\n"
+
+
+def test_runs_and_architecture_files_are_written_too(
+    toy_run: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    run, _ = toy_run
+    text = shown(str(run), "--to", "enas-ptb")
+    assert len(text.split()) == 5
+    assert text == shown(str(run / "best" / "architecture.json"), "--to", "enas-ptb")
+    file = tmp_path / "cell.txt"
+    shown(str(run), "--to", "enas-ptb", "-o", str(file))
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((SPACE, "--from", "enas-pbt", PTB), "unknown encoding 'enas-pbt'. Did you mean 'enas-ptb'?"),
+        ((*SMALL, "--to", "darts"), "unknown encoding 'darts'. Did you mean 'darts-rnn'?"),
+        (
+            (SPACE, "--from", "enas-ptb", "0 0 3"),
+            "a cell of 2 nodes, the space has 12 nodes; the override space.nodes=2",
+        ),
+        ((SPACE, "--from", "enas-ptb", "0 0"), "enas-ptb: 2 numbers"),
+        ((*SMALL, "--seed", "1"), "--from and --seed both say"),
+        ((SPACE, "--to", "enas-ptb"), "say which with --from NAME TEXT or --seed N"),
+        ((*SMALL, "--to", "enas-ptb", "--format", "svg"), "--to writes text"),
+        ((*SMALL, "--to", "enas-ptb", "--space"), "--to writes text"),
+        ((SPACE, "space.nodez=3"), "unknown key 'nodez'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    assert said in refused(*arguments)
+
+
+def test_architectures_take_neither_overrides_nor_texts(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("{}")
+    assert "'space.nodes=3' needs a space file" in refused(str(file), "space.nodes=3")
+    assert "--from needs a space file" in refused(str(tmp_path), "--from", "enas-ptb", "0")
+
+
+def test_an_error_has_no_traceback() -> None:
+    done = nasforge("show", SPACE, "--from", "enas-ptb", "0 0 7", cwd=ROOT)
+    assert done.returncode == 2 and "number 3 is 7, the operation of node 1" in done.stderr
+    assert "Traceback" not in done.stderr
