@@ -22,7 +22,6 @@ import nasforge
 from nasforge.graph.builder import GraphBuilder
 from nasforge.graph.canonical import canonical_digest
 from nasforge.graph.canonical import isomorphic as same_child
-from nasforge.graph.labelling import Dag, labelled
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import OperationUse, Supergraph, Template
 from nasforge.kinds.recurrent_cell import SHARE_KEYS
@@ -424,9 +423,13 @@ def test_a_merge_with_one_open_wire_is_no_vertex() -> None:
 
 
 def test_which_vertex_is_the_output_enters() -> None:
-    middle = Dag(["input x", "output op neg", "op neg"], [[], [0], [1]], [True] * 3)
-    end = Dag(["input x", "op neg", "output op neg"], [[], [0], [1]], [True] * 3)
-    assert labelled(middle) != labelled(end)
+    builder = GraphBuilder()
+    chosen = builder.decision("chosen", ["x", "h"], "input", owner="")
+    main = builder.template("main")
+    wires = [(main.input(name), all_of(Sign("chosen", name))) for name in chosen.options]
+    main.output(main.merge("output", "sum", wires))
+    supergraph = builder.finish()
+    assert not same_child(supergraph, {"chosen": "x"}, {"chosen": "h"})
 
 
 # Where refinement alone fails ----------------------------------------------------------------------------------------
@@ -503,6 +506,57 @@ def test_the_hard_pairs_are_hard(pair: str) -> None:
             colour = {node: names[name] for node, name in seen.items()}
         colourings.append(Counter(colour.values()))
     assert colourings[0] == colourings[1]
+
+
+def matched(one: nx.Graph, other: nx.Graph) -> nx.Graph:
+    """Two graphs of as many vertices, side by side, with an edge from each vertex to one of the other graph."""
+    graph = nx.disjoint_union(one, other)
+    graph.add_edges_from((node, node + len(one)) for node in range(len(one)))
+    return graph
+
+
+REGULAR = {f"cubic {seed}": nx.random_regular_graph(3, 10, seed=seed) for seed in range(12)} | {
+    # Vertices of both halves look alike to the refinement, even when one of them has a colour of its own.
+    "rook matched with Shrikhande": matched(rook(), shrikhande()),
+    "two triangles matched with a hexagon": matched(triangles(2), nx.cycle_graph(6)),
+}
+
+
+@pytest.mark.parametrize("name", REGULAR)
+def test_searches_over_vertices_that_are_not_interchangeable_end_alike(name: str) -> None:
+    rng = random.Random(17)
+    listed = [encoded(REGULAR[name], rng) for _ in range(6)]
+    assert len({canonical_digest(supergraph_of(vertices, rng), {}) for vertices in listed}) == 1
+
+
+def test_random_cubic_graphs_agree_with_networkx() -> None:
+    rng = random.Random(18)
+    graphs = [graph for name, graph in REGULAR.items() if name.startswith("cubic")]
+    digests = [canonical_digest(supergraph_of(encoded(graph, rng), rng), {}) for graph in graphs]
+    for i, one in enumerate(graphs):
+        for j, other in enumerate(graphs[:i]):
+            assert (digests[i] == digests[j]) == nx.is_isomorphic(one, other)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (Vertex("sub", (1, 2)), Vertex("sub", (2, 1))),
+        (Vertex("sum", (1, 1, 2)), Vertex("sum", (1, 2, 2))),
+    ],
+)
+def test_cells_that_are_joined_completely_but_not_alike_stay_together(pair: tuple[Vertex, Vertex]) -> None:
+    twins = [Vertex("x"), Vertex("neg", (0,)), Vertex("neg", (0,))]
+    marked = [Vertex("sub", (1, 3)), Vertex("sub", (2, 4)), Vertex("mean", (0,))]
+    crossed = [Vertex("sub", (1, 4)), Vertex("sub", (2, 3)), Vertex("mean", (0,))]
+    rng = random.Random(19)
+    found = []
+    for tail in (marked, crossed, marked[2:]):
+        vertices = [*twins, *pair, *tail]
+        digests = {canonical_digest(supergraph_of(vertices, rng), {}) for _ in range(20)}
+        assert len(digests) == 1
+        found += digests
+    assert len(set(found)) == 3
 
 
 SYMMETRIC = {

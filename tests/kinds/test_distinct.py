@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import pytest
 from helpers import OPS, cell_spec, compiled, everything
+from typer.testing import CliRunner
 
+import nasforge.cli.check
+from nasforge.cli.main import app
 from nasforge.components import NoOptions, SpaceKind
 from nasforge.graph.canonical import canonical_digest
 from nasforge.kinds.recurrent_cell import KIND
@@ -76,3 +82,30 @@ def test_the_sharing_scope_and_the_clip_do_not_enter(share: str) -> None:
 def test_a_kind_that_says_nothing_has_no_number() -> None:
     kind = SpaceKind("mine", "a kind", NoOptions, lambda config, builder, stage, share: None)
     assert kind.distinct(NoOptions()) is None
+
+
+PTB = str(Path(__file__).parents[2] / "spaces" / "ptb_rnn.yaml")
+
+
+def check(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["check", PTB, *arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_check_prints_how_many_are_distinct() -> None:
+    said = "of 669,692,775,628,800 architectures (10^14.8), 32,976,302,800 of them distinct, 23 decisions"
+    assert said in " ".join(check().split())
+    assert json.loads(check("--json"))[0]["distinct"] == 32_976_302_800
+
+
+def test_check_says_that_nothing_was_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = nasforge.cli.check.load_run_spec
+
+    def without_formula(*arguments: Any, **options: Any) -> Any:
+        spec = load(*arguments, **options)
+        return replace(spec, space_kind=replace(spec.space_kind, distinct=lambda config: None))
+
+    monkeypatch.setattr(nasforge.cli.check, "load_run_spec", without_formula)
+    assert "(10^14.8), distinct: not computed, 23 decisions" in " ".join(check().split())
+    assert json.loads(check("--json"))[0]["distinct"] is None
