@@ -29,7 +29,8 @@ class Recipe(Options):
         decay_rate: the factor per epoch (the paper: 0.96).
         decay_start_epoch: the first epoch, counted from 0, after which the rate falls (the paper: 15).
         minimum_learning_rate: the rate never falls below it.
-        warmup_steps: steps over which the rate rises linearly from 0.
+        warmup_steps: steps over which the rate rises linearly from 0; at most a tenth of an epoch is used, so that
+            trainings of any length begin alike.
         clip_norm: largest global norm of the gradient (the paper: 0.25); null for none.
         init_range: matrices start from U(±init_range) (reference codes: 0.025 to 0.05); null for U(±1/sqrt(fan_in)).
     """

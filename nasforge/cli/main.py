@@ -64,7 +64,7 @@ def main() -> NoReturn:
     """Run the command line and exit with its code (interface: 0 done, 1 failed, 2 usage or spec, 3 to 6, 130, 143)."""
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, _terminate)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     try:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -34,7 +34,7 @@ class View(Observer):
     def __init__(self, spec: RunSpec, run: Path) -> None:
         self.spec = spec
         self.run = run
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, soft_wrap=True, emoji=False)
         self._jobs: Sequence[Job] = ()
         self._fractions: dict[str, float] = {}
         self._before = 0.0

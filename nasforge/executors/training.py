@@ -39,9 +39,10 @@ class StepReport:
 def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int) -> float:
     """The rate of step `step`, counted from 0.
 
-    The warm-up rises linearly over ``warmup_steps``, at most a tenth of the training; the schedule multiplies it.
+    The warm-up rises linearly over ``warmup_steps``, at most a tenth of an epoch; the schedule multiplies it. The bound
+    does not depend on the length of the training: a short one, which selects, begins as the final one does.
     """
-    warmup = min(recipe.warmup_steps, total_steps // 10)
+    warmup = min(recipe.warmup_steps, steps_per_epoch // 10)
     factor = min(1.0, (step + 1) / (warmup + 1))
     if recipe.schedule == "cosine":
         progress = min(1.0, step / max(1, total_steps - 1))

@@ -149,6 +149,9 @@ def claim(path: Path) -> RunDirectory:
     if directory.run_file.exists():
         directory.unlock()
         raise UsageError(f"{path}: there is a run already; continue it with `nasforge resume {path}`")
+    if (path / "checkpoints").exists():
+        directory.unlock()
+        raise UsageError(f"{path}: there are checkpoints of another run, but no run.json; choose another --run-dir")
     return directory
 
 

@@ -88,7 +88,7 @@ def _cost(directory: RunDirectory, arm: str) -> dict[str, int]:
 def verdict(
     best: Mapping[str, Any], baseline: Mapping[str, Any] | None, references: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Whether the search was worth it, in words and flags; a flag is None where there is no score to compare with."""
+    """Whether the search was worth it, in words and flags; a flag is None where there is no score to compare with, or both are equal."""
     trained = best["trained"]
     mine, metric, lower = trained["test"], trained["metric"], trained["direction"] == "min"
     rivals = [("beats_random", "random search on the same budget", baseline)] if baseline is not None else []
@@ -96,7 +96,8 @@ def verdict(
         (f"beats_{reference['name']}", _TITLES.get(reference["name"], f"'{reference['name']}'"), reference)
         for reference in references
     ]
-    flags: dict[str, bool | None] = {"beats_random": None, **{flag: None for flag, _, _ in rivals}}
+    flags: dict[str, bool | None] = dict.fromkeys(("beats_random", "beats_lstm", "beats_one_node"))
+    flags |= {flag: None for flag, _, _ in rivals}
     if mine is None:
         return {"text": "The final training of the searched network failed: its test score is not finite.", **flags}
     parts = [f"The searched network, trained from scratch, reaches a test {metric} of {mine:.2f}."]
@@ -105,6 +106,10 @@ def verdict(
         theirs = rival["trained"]["test"]
         if theirs is None:
             parts.append(f"The training of {title} failed: its score is not finite.")
+            continue
+        if mine == theirs:
+            outcome["close"].append(title)
+            parts.append(f"It equals {title} ({theirs:.2f}).")
             continue
         won = mine < theirs if lower else mine > theirs
         percent = abs(mine - theirs) / theirs * 100

@@ -136,11 +136,17 @@ def test_constant_stays_and_the_minimum_holds() -> None:
     assert learning_rate(low, 10, 11, 5) == 0.5
 
 
-def test_warm_up_rises_linearly_over_at_most_a_tenth() -> None:
+def test_warm_up_rises_linearly_over_at_most_a_tenth_of_an_epoch() -> None:
     warm = plain(learning_rate=5.0, warmup_steps=4)
-    assert [learning_rate(warm, step, 100, 5) for step in range(6)] == pytest.approx([1, 2, 3, 4, 5, 5])
-    assert [learning_rate(warm, step, 20, 5) for step in range(4)] == pytest.approx([5 / 3, 10 / 3, 5, 5])
-    assert learning_rate(warm, 0, 9, 5) == 5.0
+    assert [learning_rate(warm, step, 100, 50) for step in range(6)] == pytest.approx([1, 2, 3, 4, 5, 5])
+    assert [learning_rate(warm, step, 100, 20) for step in range(4)] == pytest.approx([5 / 3, 10 / 3, 5, 5])
+    assert learning_rate(warm, 0, 100, 9) == 5.0
+
+
+def test_trainings_of_any_length_begin_alike() -> None:
+    warm = plain(learning_rate=5.0, warmup_steps=50)
+    short, final = ([learning_rate(warm, step, epochs * 293, 293) for step in range(60)] for epochs in (1, 6))
+    assert short == final
 
 
 def test_the_trainer_follows_the_schedule() -> None:

@@ -211,3 +211,12 @@ def test_a_worker_that_dies_ends_the_run_with_a_message_and_it_resumes(toy_run: 
     assert read(folder / "dead" / "run.json")["status"] == "failed"
     flag.unlink()
     assert nasforge("resume", folder / "dead", cwd=folder).returncode == 0
+
+
+def test_checkpoints_of_another_run_are_not_taken_over(toy_run: Done) -> None:
+    run, _ = toy_run
+    copy = run.parent / "headless"
+    shutil.copytree(run, copy)
+    (copy / "run.json").unlink()
+    done = nasforge("run", "toy.yaml", "--run-dir", copy, cwd=run.parent)
+    assert done.returncode == 2 and "checkpoints of another run" in done.stderr
