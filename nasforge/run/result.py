@@ -88,7 +88,10 @@ def _cost(directory: RunDirectory, arm: str) -> dict[str, int]:
 def verdict(
     best: Mapping[str, Any], baseline: Mapping[str, Any] | None, references: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Whether the search was worth it, in words and flags; a flag is None where there is no score to compare with, or both are equal."""
+    """Whether the search was worth it, in words and flags.
+
+    A flag is None where there is no score to compare with, or both are equal.
+    """
     trained = best["trained"]
     mine, metric, lower = trained["test"], trained["metric"], trained["direction"] == "min"
     rivals = [("beats_random", "random search on the same budget", baseline)] if baseline is not None else []
