@@ -12,7 +12,7 @@ import typer
 from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
 from nasforge.components import Options, SpaceKind
 from nasforge.data.files import write_bytes_atomically
-from nasforge.errors import SpaceError, UsageError, suggest
+from nasforge.errors import CorruptRunError, SpaceError, UsageError, suggest
 from nasforge.graph.builder import GraphBuilder
 from nasforge.graph.picture import architecture_picture, space_picture
 from nasforge.graph.png import png_bytes
@@ -140,16 +140,23 @@ def _of_run(directory: RunDirectory, plugins: Plugins) -> _Subject:
     if not (directory.path / "result.json").exists():
         status = run.get("status")
         raise UsageError(f"{directory.path}: no result yet (status: {status}); continue with `nasforge resume`")
-    result = json.loads((directory.path / "result.json").read_text())
+    try:
+        result = json.loads((directory.path / "result.json").read_bytes())
+        notes = _notes(result)
+    except (ValueError, KeyError, TypeError):
+        raise CorruptRunError(f"{directory.path / 'result.json'}: damaged; it is not a result") from None
+    subject = _of_architecture(path, plugins)
+    return replace(subject, title=f"{run['name']}: best architecture", notes=notes)
+
+
+def _notes(result: dict[str, Any]) -> tuple[str, ...]:
     trained, proxy = result["best"]["trained"], result["best"]["proxy"]
-    notes = (
+    return (
         f"trained from scratch: test {trained['metric']} {trained['test']}, valid {trained['valid']} "
         f"after {trained['epochs']} epochs, {result['best']['parameters']:,} parameters",
         f"proxy (shared weights, not the result): valid {proxy['metric']} {proxy['value']}",
         result["verdict"]["text"],
     )
-    subject = _of_architecture(path, plugins)
-    return replace(subject, title=f"{run['name']}: best architecture", notes=notes)
 
 
 def _of_architecture(path: Path, plugins: Plugins) -> _Subject:
@@ -184,7 +191,9 @@ def _read_architecture(path: Path) -> dict[str, Any]:
     if (
         not isinstance(described, dict)
         or not isinstance(described.get("space"), dict)
+        or not isinstance(described["space"].get("kind"), str)
         or not isinstance(described.get("decisions"), dict)
+        or not all(isinstance(option, str) for option in described["decisions"].values())
     ):
-        raise UsageError(f"{path}: not an architecture file (it needs 'space' and 'decisions')")
+        raise UsageError(f"{path}: not an architecture file (it needs 'space' with a 'kind', and 'decisions' as text)")
     return described

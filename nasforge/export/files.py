@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import safetensors.torch
+from safetensors.torch import save
 
 from nasforge.components import Operation
 from nasforge.executors.network import Network
@@ -42,6 +42,6 @@ def exported_files(
     values = {module.names[name]: value for name, value in network.copy_values().items()}
     return {
         "model.py": module.source.encode(),
-        "weights.safetensors": safetensors.torch.save(values),
+        "weights.safetensors": save(values),
         "vocabulary.txt": "".join(f"{word}\n" for word in task.corpus.vocabulary.words).encode(),
     }

@@ -28,6 +28,15 @@ from nasforge.data.files import make_folder, write_folder_atomically, write_json
 from nasforge.errors import CorruptRunError, RunLockedError, UsageError
 
 FORMAT = 1
+_RUN_KEYS: Mapping[str, type] = {
+    "status": str,
+    "name": str,
+    "versions": dict,
+    "threads": int,
+    "device": str,
+    "base": str,
+    "plugin_files": list,
+}
 _JOB_NAME = re.compile(r"[a-z0-9_-]{1,80}")
 
 
@@ -74,6 +83,9 @@ class RunDirectory:
         run = _read_json(self.run_file)
         if not isinstance(run, dict) or not isinstance(run.get("format"), int):
             raise CorruptRunError(f"{self.run_file}: not a run description")
+        wrong = [key for key, kind in _RUN_KEYS.items() if not isinstance(run.get(key), kind)]
+        if wrong:
+            raise CorruptRunError(f"{self.run_file}: damaged; missing or of a wrong type: {', '.join(wrong)}")
         if run["format"] > FORMAT:
             raise CorruptRunError(
                 f"{self.run_file}: format {run['format']} is newer than this nasforge reads ({FORMAT})"

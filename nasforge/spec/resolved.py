@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from nasforge.graph.supergraph import OperationUse
 from nasforge.spec.expectation import written
-from nasforge.spec.yaml_reader import resolve_scalar
+from nasforge.spec.scalars import resolve_scalar
 
 
 def to_plain(value: Any) -> Any:

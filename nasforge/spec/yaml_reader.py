@@ -5,12 +5,11 @@ resolved by PyYAML. Composing expands aliases without bound, lets the last of tw
 follows YAML 1.1, where ``no`` is false and ``1e-3`` is text; its C parser crashes on deep files.
 
 Scalars follow the core schema of YAML 1.2.2 (section 10.3.2), with three refusals: integers of more than
-`MAX_INTEGER_CHARACTERS`, floats that overflow to infinity, and lone surrogates, which no file could hold.
+100 characters, floats that overflow to infinity, and lone surrogates, which no file could hold.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import stat
 from dataclasses import dataclass, field
@@ -22,23 +21,14 @@ import yaml
 
 from nasforge.errors import Problem, SpecError, UsageError, suggest
 from nasforge.spec.nodes import Entry, MappingNode, Mark, Node, Scalar, ScalarNode, SequenceNode, printable
+from nasforge.spec.scalars import resolve_scalar
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_NODES = 50_000
 MAX_SCALAR_CHARACTERS = 1 << 16
-MAX_INTEGER_CHARACTERS = 100
 MAX_PROBLEMS = 100
 MAX_PATH_CHARACTERS = 4096
-
-_NULL = frozenset({"", "~", "null", "Null", "NULL"})
-_TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_DECIMAL = re.compile(r"[-+]?[0-9]+")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_INFINITY = re.compile(r"[-+]?\.(?:inf|Inf|INF)")
-_NAN = frozenset({".nan", ".NaN", ".NAN"})
 
 _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 # U+0085, U+2028 and U+2029 print, but PyYAML ends a line there and YAML 1.2 and editors do not: lines would disagree.
@@ -123,33 +113,6 @@ def read_value(text: str, where: str) -> Node:
     # Indented, because '---', '...' and '%' mean something else at the start of a line.
     text = f" {text}"
     return _build(text, _Source(where, tuple(_LINE_BREAK.split(text)), inline=True))
-
-
-def resolve_scalar(text: str) -> Scalar:
-    """Return what an unquoted scalar means by the core schema of YAML 1.2: null, a truth value, a number or text.
-
-    Raises:
-        ValueError: an integer of more than `MAX_INTEGER_CHARACTERS`, or a float that overflows; the message says so.
-    """
-    if text in _NULL:
-        return None
-    if text in _TRUTH:
-        return _TRUTH[text]
-    for pattern, base in ((_DECIMAL, 10), (_OCTAL, 8), (_HEXADECIMAL, 16)):
-        if pattern.fullmatch(text):
-            if len(text) > MAX_INTEGER_CHARACTERS:
-                raise ValueError(f"an integer of {len(text):,} characters; at most {MAX_INTEGER_CHARACTERS} are read")
-            return int(text if base == 10 else text[2:], base)
-    if _INFINITY.fullmatch(text):
-        return -math.inf if text.startswith("-") else math.inf
-    if text in _NAN:
-        return math.nan
-    if _FLOAT.fullmatch(text):
-        number = float(text)
-        if math.isinf(number):
-            raise ValueError(f"{printable(text, 40)} is too large for a 64-bit float; write .inf for infinity")
-        return number
-    return text
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,17 @@ from nasforge.components import Options, StrategyKind
 class EnasOptions(Options):
     """The alternating search of ENAS (Pham et al. 2018, section 2.2). "Paper" is its Penn Treebank search.
 
-    Each epoch first trains the shared weights on one pass over the training data, then, after the warm-up, trains the
-    controller on rewards of validation minibatches.
+    Each epoch first trains the shared weights on one pass over the training data; from the last epoch of the warm-up on
+    it then trains the controller on rewards of validation minibatches.
 
     Attributes:
         kind: ``enas``.
         epochs: passes over the training data (paper: 150).
-        warmup_epochs: first epochs in which architectures are drawn uniformly and the controller does not learn
-            (paper: 0).
+        warmup_epochs: first epochs in which architectures are drawn uniformly; the controller learns after the last of
+            them for the first time (paper: 0).
         architectures_per_step: M, the architectures whose gradients are averaged in one weight step (paper: 1).
-        controller_steps: controller updates after each epoch that follows the warm-up; 0 never trains it (paper: 2000).
+        controller_steps: controller updates after each epoch from the end of the warm-up on; 0 never trains it
+            (paper: 2000).
         candidates_per_step: K, the architectures of one update, all scored on the same validation minibatch (paper: 1).
     """
 
@@ -35,9 +36,9 @@ class EnasOptions(Options):
 
     @model_validator(mode="after")
     def _controller_acts(self) -> Self:
-        if self.controller_steps and self.warmup_epochs >= self.epochs:
+        if self.controller_steps and self.warmup_epochs > self.epochs:
             message = (
-                f"`warmup_epochs` must be less than `epochs`, which is {self.epochs}, found {self.warmup_epochs}: "
+                f"`warmup_epochs` must be at most `epochs`, which is {self.epochs}, found {self.warmup_epochs}: "
                 "the controller would never learn"
             )
             hint = "raise epochs or lower warmup_epochs; to search without a controller, set controller_steps: 0"

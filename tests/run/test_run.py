@@ -220,3 +220,26 @@ def test_checkpoints_of_another_run_are_not_taken_over(toy_run: Done) -> None:
     (copy / "run.json").unlink()
     done = nasforge("run", "toy.yaml", "--run-dir", copy, cwd=run.parent)
     assert done.returncode == 2 and "checkpoints of another run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", '{"format": 1}'),
+        ("run.json", "[]"),
+        ("run.json", "{"),
+        ("result.json", "{}"),
+        ("result.json", "no"),
+        ("best/architecture.json", '{"space": {"kind": []}, "decisions": {}}'),
+        ("best/architecture.json", '{"space": {"kind": "recurrent_cell"}, "decisions": {"node1.op": 3}}'),
+    ],
+)
+def test_a_damaged_file_is_named_without_a_traceback(toy_run: Done, tmp_path: Path, name: str, content: str) -> None:
+    run, _ = toy_run
+    shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "copy" / name).write_text(content)
+    done = nasforge("show", "copy", cwd=tmp_path)
+    assert done.returncode in (2, 5) and name in done.stderr and "Traceback" not in done.stderr
+    if name == "run.json":
+        done = nasforge("resume", "copy", cwd=tmp_path)
+        assert done.returncode == 5 and "Traceback" not in done.stderr

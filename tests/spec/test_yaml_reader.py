@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from nasforge.errors import Problem, SpecError, UsageError
 from nasforge.spec import yaml_reader
 from nasforge.spec.nodes import MappingNode, Mark, ScalarNode, SequenceNode, find, find_key, plain, printable
-from nasforge.spec.yaml_reader import read_value, read_yaml, read_yaml_text, resolve_scalar
+from nasforge.spec.scalars import resolve_scalar
+from nasforge.spec.yaml_reader import read_value, read_yaml, read_yaml_text
 
 
 def read(text: str | bytes) -> object:

@@ -129,7 +129,7 @@ def test_cost_counts_every_step_and_every_item(tiny: LanguageModel, calls: Calls
     assert search.cost.evaluated_items == 3 * 4 * 5 * tiny.minibatch_items()
 
 
-@pytest.mark.parametrize(("warmup", "phases"), [(0, 4), (1, 4), (2, 3), (3, 2)])
+@pytest.mark.parametrize(("warmup", "phases"), [(0, 4), (1, 4), (2, 3), (3, 2), (4, 1)])
 def test_the_controller_learns_from_the_last_warm_up_epoch_on(warmup: int, phases: int, tiny: LanguageModel) -> None:
     search = enas(cell(2), tiny, Script(cell(2)), epochs=4, warmup_epochs=warmup)
     list(search.search())
@@ -138,8 +138,9 @@ def test_the_controller_learns_from_the_last_warm_up_epoch_on(warmup: int, phase
 
 def test_a_warm_up_without_end_is_refused_unless_the_controller_never_learns() -> None:
     with pytest.raises(ValidationError, match="the controller would never learn"):
-        EnasOptions(epochs=2, warmup_epochs=2)
-    assert EnasOptions(epochs=2, warmup_epochs=2, controller_steps=0).warmup_epochs == 2
+        EnasOptions(epochs=2, warmup_epochs=3)
+    assert EnasOptions(epochs=1).warmup_epochs == 1
+    assert EnasOptions(epochs=2, warmup_epochs=3, controller_steps=0).warmup_epochs == 3
 
 
 def test_warm_up_draws_uniformly_and_leaves_the_controller_alone(tiny: LanguageModel, calls: Calls) -> None:

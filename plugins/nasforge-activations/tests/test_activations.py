@@ -7,15 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from nasforge_activations.declarations import OPERATIONS, nasforge_operations
 from pydantic import ValidationError
 from torch import Tensor
-from torch.nn import functional as F
 
 from nasforge.components import Operation
+from nasforge.testing.operations import import_source
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
@@ -58,10 +59,11 @@ def test_a_function_equals_its_formula(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_the_exported_expression_equals_the_function(name: str) -> None:
+def test_the_exported_expression_equals_the_function(name: str, tmp_path: Path) -> None:
     operation = BY_NAME[name]
     text = operation.source(operation.config(), ["x"], [], [])
-    value = eval(text, {"torch": torch, "F": F, "x": inputs()})  # our own text
+    source = f"import torch\nfrom torch.nn import functional as F\n\n\ndef exported(x):\n    return {text}\n"
+    value = import_source(source, tmp_path).exported(inputs())
     torch.testing.assert_close(value, built(operation)(inputs()), rtol=0, atol=0)
 
 
