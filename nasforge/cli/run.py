@@ -38,7 +38,7 @@ def run(
     spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
     check_device(device)
     base = file.resolve().parent
-    resolve(spec.task_kind.prepare)(spec.task, (spec.search_recipe, spec.final_recipe), base)
+    data = prepare(spec, base)
     directory = claim(run_dir or next_folder(RUNS, spec.name))
     arguments = {
         "file": str(file),
@@ -56,6 +56,7 @@ def run(
         device=device,
         threads=threads,
         base=base,
+        data=data,
         plugin_files=[path.resolve() for path in plugin or ()],
     )
     _work(directory, spec, plugins, quiet)
@@ -77,7 +78,13 @@ def resume(
             f"warning: the run began with other versions ({changed}); results may differ in the last digits", err=True
         )
     plugins = load_plugins([Path(name) for name in facts["plugin_files"]])
-    _work(directory, spec_of(directory, plugins), plugins, quiet)
+    spec = spec_of(directory, plugins)
+    if prepare(spec, Path(facts["base"])) != facts["data"]:
+        raise UsageError(
+            f"{run_dir}: the data is not what this run began with (its sha256 differs); put the old data back, or start "
+            "a new run"
+        )
+    _work(directory, spec, plugins, quiet)
 
 
 def _work(directory: RunDirectory, spec: RunSpec, plugins: Plugins, quiet: bool) -> None:
@@ -91,6 +98,12 @@ def _work(directory: RunDirectory, spec: RunSpec, plugins: Plugins, quiet: bool)
     finally:
         directory.unlock()
     observer.conclude(result)
+
+
+def prepare(spec: RunSpec, base: Path) -> str:
+    """Have the task check its data, before anything is written; returns what identifies the data."""
+    identity: str = resolve(spec.task_kind.prepare)(spec.task, (spec.search_recipe, spec.final_recipe), base)
+    return identity
 
 
 def check_device(device: str) -> None:

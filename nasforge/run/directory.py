@@ -35,6 +35,7 @@ _RUN_KEYS: Mapping[str, type] = {
     "threads": int,
     "device": str,
     "base": str,
+    "data": str,
     "plugin_files": list,
 }
 _JOB_NAME = re.compile(r"[a-z0-9_-]{1,80}")

@@ -77,6 +77,7 @@ def start_run(
     device: str,
     threads: int,
     base: Path,
+    data: str,
     plugin_files: Sequence[Path],
 ) -> None:
     """Write what a run needs to be done, or gone on with, by anybody: ``space.yaml``, ``resolved.yaml``, ``run.json``.
@@ -89,6 +90,7 @@ def start_run(
         device: e.g. ``cpu``.
         threads: per worker process.
         base: the folder that relative paths in the spec start from.
+        data: what identifies the data (`TaskKind.prepare`).
         plugin_files: plugin files named on the command line.
     """
     write_bytes_atomically(directory.path / "space.yaml", source)
@@ -106,6 +108,7 @@ def start_run(
             "workers": n_workers(spec),
             "backend": "python",
             "base": str(base),
+            "data": data,
             "plugin_files": [str(path) for path in plugin_files],
             "versions": versions(),
             "host": socket.gethostname(),

@@ -10,7 +10,7 @@ from nasforge.errors import DataError
 from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe
 
 
-def prepare(config: LanguageModelOptions, recipes: Sequence[LanguageModelRecipe], base: Path) -> None:
+def prepare(config: LanguageModelOptions, recipes: Sequence[LanguageModelRecipe], base: Path) -> str:
     """Load the corpus (``pydocs`` is built and cached on first use) and check that every recipe can use it.
 
     Args:
@@ -18,12 +18,16 @@ def prepare(config: LanguageModelOptions, recipes: Sequence[LanguageModelRecipe]
         recipes: of the search and of the final training.
         base: the folder that relative paths start from.
 
+    Returns:
+        The sha256 of the corpus, by which a resumed run knows its data.
+
     Raises:
         DataError: a file is missing or wrong, or a split is too small.
     """
     corpus = load_corpus(config.corpus, base)
     for recipe in recipes:
         check_corpus(corpus, config, recipe)
+    return corpus.sha256
 
 
 def used_tokens(corpus: Corpus, config: LanguageModelOptions) -> dict[str, int]:

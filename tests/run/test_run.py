@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
-from toy import nasforge
+from toy import nasforge, write_toy
 
 Done = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -243,3 +243,20 @@ def test_a_damaged_file_is_named_without_a_traceback(toy_run: Done, tmp_path: Pa
     if name == "run.json":
         done = nasforge("resume", "copy", cwd=tmp_path)
         assert done.returncode == 5 and "Traceback" not in done.stderr
+
+
+def test_resume_refuses_other_data(toy_run: Done, tmp_path: Path) -> None:
+    run, _ = toy_run
+    space = write_toy(tmp_path)
+    shutil.copytree(run, tmp_path / "copy")
+    facts = json.loads((tmp_path / "copy" / "run.json").read_text())
+    facts |= {"base": str(tmp_path), "status": "interrupted"}
+    (tmp_path / "copy" / "run.json").write_text(json.dumps(facts))
+    (tmp_path / "copy" / "result.json").unlink()
+    train = space.with_name("train.txt")
+    text = train.read_text()
+    train.write_text(text.replace("word1 ", "word2 "))
+    done = nasforge("resume", "copy", cwd=tmp_path)
+    assert done.returncode == 2 and "sha256 differs" in done.stderr
+    train.write_text(text)
+    assert nasforge("resume", "copy", cwd=tmp_path).returncode == 0
