@@ -256,9 +256,9 @@ class TaskKind:
     Attributes:
         config: pydantic model of the ``task`` block.
         recipe: pydantic model of a training recipe (``executor.recipe`` and ``train.recipe``).
-        prepare: dotted name of ``prepare(config, recipes, base_folder) -> str``, called before a run begins or goes on: it
-            makes sure that the data is there and large enough, or raises DataError, and returns what identifies the
-            data (a digest); a run goes on only with equal data. It must not import torch.
+        prepare: dotted name of ``prepare(config, recipes, base_folder) -> str``, called before a run begins or goes on:
+            it makes sure that the data is there and large enough, or raises DataError, and returns what identifies
+            the data (a digest); a run goes on only with equal data. It must not import torch.
         kinds: the space kinds whose networks fit the task's shapes.
         references: names of the well-known networks that every run trains beside the winner (`Task.reference_cores`).
         search_recipe: what differs from the recipe's defaults when shared weights are trained.

@@ -81,8 +81,8 @@ def resume(
     spec = spec_of(directory, plugins)
     if prepare(spec, Path(facts["base"])) != facts["data"]:
         raise UsageError(
-            f"{run_dir}: the data is not what this run began with (its sha256 differs); put the old data back, or start "
-            "a new run"
+            f"{run_dir}: the data is not what this run began with (its sha256 differs); put the old data back, or "
+            "start a new run"
         )
     _work(directory, spec, plugins, quiet)
 
