@@ -260,3 +260,25 @@ def test_resume_refuses_other_data(toy_run: Done, tmp_path: Path) -> None:
     assert done.returncode == 2 and "sha256 differs" in done.stderr
     train.write_text(text)
     assert nasforge("resume", "copy", cwd=tmp_path).returncode == 0
+
+
+def test_each_arm_trains_the_candidate_that_did_best_when_trained_for_a_short_time(toy_run: Done) -> None:
+    run, _ = toy_run
+    result = read(run / "result.json")
+    for arm, told in (("search", result["best"]), ("baseline", result["baseline"])):
+        shortlist = read(run / "checkpoints" / arm / "result.json")["shortlist"]
+        valid = [read(run / "checkpoints" / f"{arm}-short-{i}" / "result.json")["valid"] for i in range(len(shortlist))]
+        assert told["digest"] == shortlist[valid.index(min(valid))]["digest"]
+        assert told["short_training"]["valid"] == min(valid)
+
+
+def test_everything_is_trained_on_equally_much_text(toy_run: Done) -> None:
+    result = read(toy_run[0] / "result.json")
+    trained = [each["trained"] for each in (result["best"], result["baseline"], *result["references"])]
+    assert len({(each["items"], each["epochs"]) for each in trained}) == 1
+    journal = [json.loads(line) for line in (toy_run[0] / "journal.jsonl").read_text().splitlines()]
+    for job in ("search-train", "baseline-train", "reference-lstm", "reference-one_node"):
+        assert sum(entry.get("job") == job and entry["event"] == "epoch" for entry in journal) == 2
+    # Random search learns from nothing: no controller acts in its arm.
+    acting = {entry["job"] for entry in journal if entry["event"] == "controller_step"}
+    assert acting == {"search"}
