@@ -28,7 +28,8 @@ class LstmOptions(Options):
     Attributes:
         kind: ``lstm``.
         units: width of the hidden state, of the embeddings and of the anchors (paper: 100).
-        learning_rate: of Adam (paper: 3.5e-4).
+        learning_rate: of Adam (paper: 3.5e-4). At 1e-2 the logits of N = 12 run into the flat part of the tanh within
+            20 updates, and the policy stands still from then on.
         temperature: divides the logits before the tanh; above 1 is closer to uniform (paper: 5).
         tanh_constant: bounds the logits to ±tanh_constant, so that no option is ever out of reach; null for no bound
             (paper: 2.5).
@@ -48,7 +49,7 @@ class LstmOptions(Options):
 
     kind: Literal["lstm"] = "lstm"
     units: int = Field(default=100, ge=1, le=4096)
-    learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
     temperature: float = Field(default=1.0, ge=1e-3)
     tanh_constant: Annotated[float, Field(gt=0, le=1000)] | None = 2.5
     entropy_weight: float = Field(default=3e-2, ge=0)
