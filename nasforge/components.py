@@ -259,6 +259,7 @@ class TaskKind:
         prepare: dotted name of ``prepare(config, recipes, base_folder) -> str``, called before a run begins or goes on:
             it makes sure that the data is there and large enough, or raises DataError, and returns what identifies
             the data (a digest); a run goes on only with equal data. It must not import torch.
+        data_key: the key of the ``task`` block that names the data: faults of the data are shown at its line.
         kinds: the space kinds whose networks fit the task's shapes.
         references: names of the well-known networks that every run trains beside the winner (`Task.reference_cores`).
         search_recipe: what differs from the recipe's defaults when shared weights are trained.
@@ -272,4 +273,5 @@ class TaskKind:
     prepare: str
     kinds: tuple[str, ...]
     references: tuple[str, ...] = ()
+    data_key: str = "kind"
     search_recipe: Mapping[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import typer
 
 from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
 from nasforge.cli.progress import observer_for
-from nasforge.errors import UsageError
+from nasforge.errors import DataError, SpecError, UsageError
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
 from nasforge.run.directory import RunDirectory, claim, next_folder
@@ -101,8 +101,17 @@ def _work(directory: RunDirectory, spec: RunSpec, plugins: Plugins, quiet: bool)
 
 
 def prepare(spec: RunSpec, base: Path) -> str:
-    """Have the task check its data, before anything is written; returns what identifies the data."""
-    identity: str = resolve(spec.task_kind.prepare)(spec.task, (spec.search_recipe, spec.final_recipe), base)
+    """Have the task check its data, before anything is written; returns what identifies the data.
+
+    Raises:
+        SpecError: the data is missing, wrong or too small; shown at the line that names it.
+    """
+    try:
+        identity: str = resolve(spec.task_kind.prepare)(spec.task, (spec.search_recipe, spec.final_recipe), base)
+    except DataError as error:
+        if spec.data_mark is None:
+            raise
+        raise SpecError([spec.data_mark.problem(str(error))]) from error
     return identity
 
 

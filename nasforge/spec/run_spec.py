@@ -18,7 +18,7 @@ from nasforge.components import (
 )
 from nasforge.errors import Problem, SpecError
 from nasforge.recipe import Recipe
-from nasforge.spec.nodes import Entry, MappingNode, Mark, Node, ScalarNode
+from nasforge.spec.nodes import Entry, MappingNode, Mark, Node, ScalarNode, find
 from nasforge.spec.overrides import apply_overrides, apply_profile, parse_override
 from nasforge.spec.resolved import tagged, to_plain
 from nasforge.spec.section_reader import SectionReader
@@ -58,6 +58,7 @@ class RunSpec:
         workers: processes for independent trainings; None for two, or one on a single core.
         plugins: the distributions that the spec needs, as written.
         profile: the profile that was applied; no part of the resolved form.
+        data_mark: where the data is named; no part of the resolved form.
     """
 
     name: str
@@ -80,6 +81,7 @@ class RunSpec:
     workers: int | None
     plugins: tuple[str, ...]
     profile: str | None = field(default=None, compare=False)
+    data_mark: Mark | None = field(default=None, compare=False, repr=False)
 
     def resolved(self) -> dict[str, Any]:
         """Plain data of everything, defaults filled in; loading it gives an equal `RunSpec`."""
@@ -192,6 +194,7 @@ def load_run_spec(
         workers=sections.workers,
         plugins=sections.plugins,
         profile=applied,
+        data_mark=find(root, ("task", task.component.data_key)),
     )
 
 

@@ -117,6 +117,7 @@ TASKS: tuple[TaskKind, ...] = (
         prepare="nasforge.tasks.language_data:prepare",
         kinds=("recurrent_cell",),
         references=("lstm",),
+        data_key="corpus",
         search_recipe={"learning_rate": 8e-3},
     ),
 )

@@ -137,6 +137,7 @@ def test_data_faults_end_the_run_before_it_begins(toy: Path) -> None:
     (toy.parent / "valid.txt").unlink()
     done = nasforge("run", "toy.yaml", "--run-dir", "r", cwd=toy.parent)
     assert done.returncode == 2 and "valid.txt" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.startswith("toy.yaml:10:11: ")
     assert not (toy.parent / "r").exists()
 
 
@@ -144,6 +145,7 @@ def test_a_corpus_smaller_than_one_batch_is_refused(toy: Path) -> None:
     (toy.parent / "train.txt").write_text("one two\n")
     done = nasforge("run", "toy.yaml", "--run-dir", "r", cwd=toy.parent)
     assert done.returncode == 2 and "3 tokens" in done.stderr and "batch_size" in done.stderr
+    assert done.stderr.startswith("toy.yaml:10:11: ")
     assert not (toy.parent / "r").exists()
 
 
@@ -157,9 +159,10 @@ def test_missing_files_unknown_profiles_and_devices_are_refused(toy: Path) -> No
         (["resume", "."], "no run here"),
         (["show", "toy.yaml", "--format", "jpg"], "unknown format"),
         (["data", "add", "ptp", "."], "Did you mean 'ptb'?"),
+        (["run", "toy.yaml", "task.corpus=ptb"], "override 'task.corpus=ptb': Penn Treebank is not here"),
         (["frobnicate"], "frobnicate"),
     ):
-        done = nasforge(*arguments, cwd=toy.parent)
+        done = nasforge(*arguments, cwd=toy.parent, env={"NASFORGE_DATA": str(toy.parent / "data")})
         assert done.returncode == 2, (arguments, done.stdout, done.stderr)
         assert said in done.stderr, (arguments, done.stderr)
         assert "Traceback" not in done.stderr
