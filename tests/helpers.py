@@ -27,9 +27,9 @@ OPS = ("tanh", "relu", "sigmoid", "identity")
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def cell_spec(nodes: int, *, ops: Sequence[str] = OPS, **options: Any) -> RecurrentCellSpec:
+def cell_spec(nodes: Any, *, ops: Sequence[str] = OPS, **options: Any) -> RecurrentCellSpec:
     """The checked ``space`` block of a recurrent cell."""
-    block = {"nodes": nodes, "each": {"op": {"choose": 1, "from": list(ops)}}, **options}
+    block: dict[str, Any] = {"nodes": nodes, "each": {"op": {"choose": 1, "from": list(ops)}}, **options}
     return RecurrentCellSpec.model_validate(block, context={"operations": OPERATIONS})
 
 

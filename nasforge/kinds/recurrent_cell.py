@@ -9,6 +9,9 @@ activation f::
 
 m is a dropout mask, drawn once per window of text and the same for all nodes and time steps; None where there is no
 dropout. What the paper and each reference code do instead is listed in docs/enas.md.
+
+Where the number of nodes is itself a choice, the decisions of a node exist when the cell is larger than its number, and
+each of its wires into the output has one term per size: at size n it is a leaf if no node below n reads it.
 """
 
 from __future__ import annotations
@@ -22,10 +25,10 @@ from nasforge.components import Options, SpaceKind
 from nasforge.graph.builder import GraphBuilder, TemplateBuilder
 from nasforge.graph.supergraph import OperationUse
 from nasforge.published.recurrent import ENCODINGS
-from nasforge.space.decision import ALWAYS, NEVER, Condition, all_of
+from nasforge.space.decision import ALWAYS, NEVER, Condition, Term, all_of
 from nasforge.space.decision import Literal as Sign
 from nasforge.space.distinct import rooted_trees
-from nasforge.spec.choices import Activation, ChooseActivation, ChooseInput
+from nasforge.spec.choices import Activation, ChooseActivation, ChooseCount, ChooseInput
 
 SHARE_KEYS: Mapping[str, str] = {
     "node": "node{node}.{side}",
@@ -33,6 +36,9 @@ SHARE_KEYS: Mapping[str, str] = {
     "edge_op": "node{node}.{side}.{input}.{op}",
 }
 """Sharing scopes as format strings: which parameter set the matrix of a (node, input, operation) alternative uses."""
+
+SIZE = "nodes"
+"""The decision that says how many nodes a cell has, where that is searched."""
 
 _PROJECT = OperationUse("projection", (("bias", False),))
 
@@ -81,7 +87,8 @@ class RecurrentCellSpec(Options):
 
     Attributes:
         kind: ``recurrent_cell``.
-        nodes: number of nodes, the first included (the paper: 12).
+        nodes: number of nodes, the first included (the paper: 12); or a choice of several numbers, which is then the
+            first decision.
         first: node 0; by default its activation is searched over the same options as every other node's.
         each: what each later node chooses.
         output: how the new state is formed.
@@ -90,11 +97,16 @@ class RecurrentCellSpec(Options):
     """
 
     kind: Literal["recurrent_cell"] = "recurrent_cell"
-    nodes: int = Field(ge=1, le=64)
+    nodes: Annotated[int, Field(ge=1, le=64)] | ChooseCount
     first: FirstNode | None = None
     each: NodeChoice
     output: CellOutput = CellOutput()
     input_bias: bool = True
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of nodes that a cell may have, as written."""
+        return (self.nodes,) if isinstance(self.nodes, int) else self.nodes.from_
 
 
 def build(spec: RecurrentCellSpec, builder: GraphBuilder, stage: Literal["search", "final"], share: str) -> None:
@@ -111,14 +123,18 @@ def build(spec: RecurrentCellSpec, builder: GraphBuilder, stage: Literal["search
     """
     labels = {use.label: use for use in spec.each.op.from_}
     key = SHARE_KEYS[share]
+    most = max(spec.sizes)
+    if not isinstance(spec.nodes, int):
+        builder.decision(SIZE, [str(size) for size in spec.sizes], "size", owner=SIZE)
     cell = builder.template("cell")
     x, h, mask = cell.input("x"), cell.input("h"), cell.input("mask")
     states = [_first_node(spec, builder, cell, key, x=x, h=h, mask=mask)]
-    masked = {0: cell.op("node0.masked", OperationUse("mask"), [states[0], mask])} if spec.nodes > 1 else {}
-    for node in range(1, spec.nodes):
-        name = f"node{node}"
-        source = builder.decision(f"{name}.input", [f"node{j}" for j in range(node)], "input", owner=name)
-        op = builder.decision(f"{name}.op", list(labels), "op", owner=name)
+    masked = {0: cell.op("node0.masked", OperationUse("mask"), [states[0], mask])} if most > 1 else {}
+    for node in range(1, most):
+        name, exists = f"node{node}", _exists(spec, node)
+        earlier = [f"node{j}" for j in range(node)]
+        source = builder.decision(f"{name}.input", earlier, "input", owner=name, when=exists)
+        op = builder.decision(f"{name}.op", list(labels), "op", owner=name, when=exists)
         wires: list[tuple[str, Condition]] = []
         for j in range(node):
             shared_pre: dict[str, str] = {}
@@ -131,7 +147,7 @@ def build(spec: RecurrentCellSpec, builder: GraphBuilder, stage: Literal["search
                 value = cell.op(f"{name}.{j}.{label}", step, [states[j], pre], owner=name)
                 wires.append((value, all_of(Sign(source.name, f"node{j}"), Sign(op.name, label))))
         states.append(cell.merge(name, "sum", wires, owner=name))
-        if node < spec.nodes - 1:
+        if node < most - 1:
             masked[node] = cell.op(f"{name}.masked", OperationUse("mask"), [states[node], mask])
     leaves = [(state, when) for node, state in enumerate(states) if (when := _leaf(spec, node)) != NEVER]
     output = cell.merge("output", "mean", leaves)
@@ -174,16 +190,33 @@ def _first_node(
     return cell.merge("node0", "sum", wires, owner="node0")
 
 
-def _leaf(spec: RecurrentCellSpec, node: int) -> Condition:
-    """When node `node` goes into the output: always, or when no later node chose it.
+def _exists(spec: RecurrentCellSpec, node: int) -> Condition:
+    """When a cell has node `node`: one term for each larger size."""
+    if min(spec.sizes) > node:
+        return ALWAYS
+    return Condition(tuple((Sign(SIZE, str(size)),) for size in spec.sizes if size > node))
 
-    Node 1 has no choice but node 0, so node 0 is never a leaf where there are more.
+
+def _leaf(spec: RecurrentCellSpec, node: int) -> Condition:
+    """When node `node` goes into the output, with one term for each size that a cell with it may have."""
+    terms: list[Term] = []
+    for size in spec.sizes:
+        term = _leaf_at(spec, node, size) if size > node else None
+        if term is not None:
+            terms.append(term if isinstance(spec.nodes, int) else (Sign(SIZE, str(size)), *term))
+    return Condition(tuple(terms)) if terms else NEVER
+
+
+def _leaf_at(spec: RecurrentCellSpec, node: int, size: int) -> Term | None:
+    """What lets node `node` into the output of a cell of `size` nodes: nothing, or that no later node chose it.
+
+    Node 1 has no choice but node 0, so node 0 is never a leaf (None) where there are more.
     """
     if spec.output.of == "all" or (spec.output.of == "all_but_first" and node > 0):
-        return ALWAYS
-    if node == 0 and spec.nodes > 1:
-        return NEVER
-    return all_of(*(Sign(f"node{l}.input", f"node{node}", positive=False) for l in range(node + 1, spec.nodes)))
+        return ()
+    if node == 0 and size > 1:
+        return None
+    return tuple(Sign(f"node{l}.input", f"node{node}", positive=False) for l in range(node + 1, size))
 
 
 def references(spec: RecurrentCellSpec) -> Mapping[str, RecurrentCellSpec]:
@@ -205,12 +238,14 @@ def references(spec: RecurrentCellSpec) -> Mapping[str, RecurrentCellSpec]:
 def distinct(spec: RecurrentCellSpec) -> int:
     """The number of cells up to the numbering of their nodes: rooted unordered trees, coloured by activations.
 
+    Cells of different sizes differ, so a searched size adds up.
+
     Node 0, the root, has the colours of its own choice, one where it is fixed. How the output is formed and how weights
     are shared changes nothing: the tree determines both.
     """
     first = spec.first.op if spec.first else spec.each.op
     n_first = 1 if isinstance(first, OperationUse) else len(first.from_)
-    return rooted_trees(spec.nodes, len(spec.each.op.from_), n_first)
+    return sum(rooted_trees(size, len(spec.each.op.from_), n_first) for size in spec.sizes)
 
 
 KIND = SpaceKind(

@@ -41,7 +41,7 @@ class Cell:
 def cell_of(architecture: Mapping[str, str], spec: RecurrentCellSpec) -> Cell:
     """The tree of an architecture of the space `spec`."""
     first = fixed_first(spec) or architecture["node0.op"]
-    later = range(1, spec.nodes)
+    later = range(1, spec.nodes if isinstance(spec.nodes, int) else int(architecture["nodes"]))
     operations = (first, *(architecture[f"node{node}.op"] for node in later))
     return Cell(operations, tuple(int(architecture[f"node{node}.input"].removeprefix("node")) for node in later))
 
@@ -58,13 +58,15 @@ def fit(cell: Cell, spec: RecurrentCellSpec, space: SearchSpace) -> Architecture
         SpaceError: another number of nodes, or every node whose operation the space does not offer there.
     """
     count = len(cell.operations)
-    if count != spec.nodes:
+    if count not in spec.sizes:
+        *others, last = (_nodes(size) for size in sorted(spec.sizes))
+        offered = f"{', '.join(others)} or {last}" if others else last
         raise SpaceError(
-            f"the text describes a cell of {_nodes(count)}, the space has {_nodes(spec.nodes)}; "
+            f"the text describes a cell of {_nodes(count)}, the space has {offered}; "
             f"the override space.nodes={count} makes them fit"
         )
     faults: list[str] = []
-    choices: dict[str, str] = {}
+    choices: dict[str, str] = {} if isinstance(spec.nodes, int) else {"nodes": str(count)}
     fixed = fixed_first(spec)
     for node, operation in enumerate(cell.operations):
         if node == 0 and fixed is not None:

@@ -97,6 +97,30 @@ class ChooseActivation(Options):
     from_: Annotated[tuple[Activation, ...], Field(alias="from", min_length=1, strict=False), AfterValidator(_distinct)]
 
 
+def _different(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    for index, number in enumerate(numbers):
+        if number in numbers[:index]:
+            message = f"{number} is listed twice; every option must be different"
+            raise PydanticCustomError("repeated_option", "{message}", {"message": message, "inner": (index,)})
+    return numbers
+
+
+class ChooseCount(Options):
+    """One number of nodes of a list: ``{choose: 1, from: [1, 2, 4, 8]}``.
+
+    Attributes:
+        choose: how many; always 1.
+        from_: the options (written ``from``), at least one, all different, 1 to 64 each.
+    """
+
+    choose: One = 1
+    from_: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=64)], ...],
+        Field(alias="from", min_length=1, strict=False),
+        AfterValidator(_different),
+    ]
+
+
 class ChooseInput(Options):
     """One earlier node: ``{choose: 1, from: previous}``.
 

@@ -50,7 +50,7 @@ def locate(model: type[BaseModel], loc: Iterable[str | int]) -> Place:
         alternatives = _alternatives(core)
         if alternatives:
             branch = branch or (path, str(step))
-            annotation = next((a for a in alternatives if getattr(a, "__name__", None) == step), Any)
+            annotation = next((a for a in alternatives if _is_called(a, step)), Any)
             constraints, holder = (), None
             continue
         path, holder = (*path, step), None
@@ -160,6 +160,12 @@ def _flat(constraints: Iterable[Any]) -> Iterable[Any]:
 
 def _alternatives(core: Any) -> tuple[Any, ...]:
     return get_args(core) if get_origin(core) in (Union, types.UnionType) else ()
+
+
+def _is_called(alternative: Any, step: str | int) -> bool:
+    """Whether `step` is what pydantic calls an alternative of a union; a bounded number is ``constrained-int``."""
+    name = getattr(_unwrap(alternative, ())[0], "__name__", None)
+    return name is not None and step in (name, f"constrained-{name}")
 
 
 def _is_model(core: Any) -> bool:

@@ -348,7 +348,9 @@ def _next_event(loader: Any, builder: _Builder) -> Any:
         problem = (error.problem or error.context or "syntax error").replace("'<stream end>'", "the end of the file")
         hints = [hint for start, hint in _SYNTAX_HINTS.items() if problem.startswith(start)]
         if error.context and error.context_mark:
-            begin = error.context_mark
+            # At the end of the file what matters is the bracket that nobody closed, not what was expected behind it.
+            unclosed = loader.marks[-1] if loader.marks and "<stream end>" in str(error.problem) else None
+            begin = unclosed or error.context_mark
             place = "" if source.inline else f" that starts at {begin.line + 1}:{begin.column + 1}"
             hints.append(f"{error.context}{place}")
         builder.stop(source.at(at).problem(f"not valid YAML: {printable(problem)}", printable("; ".join(hints))))

@@ -68,7 +68,7 @@ class Space:
         return compiled(self.space).space  # type: ignore[arg-type]
 
 
-def space(nodes: int, **options: Any) -> Space:
+def space(nodes: Any, **options: Any) -> Space:
     return Space(cell_spec(nodes, **options))
 
 
@@ -94,6 +94,16 @@ def test_the_encodings_of_the_paper_s_cell_are_one_cell() -> None:
     assert [leaves(each) for each in listed] == [{3, 4, 7, 9, 10, 11}, {2, 5, 6, 9, 10, 11}, {3, 4, 5, 9, 10, 11}]
     assert len({each.digest for each in listed}) == 3
     assert len({canonical_digest(graph, each) for each in [*listed, read("enas-pytorch", DAG, TWELVE)]}) == 1
+
+
+@pytest.mark.parametrize("name", ["enas-ptb", "darts-rnn", "enas-pytorch"])
+def test_cells_of_any_offered_size_are_read_where_the_size_is_searched(name: str) -> None:
+    searched = space({"choose": 1, "from": [1, 2, 12]})
+    for nodes, text in ((12, PTB), (2, "0 0 1"), (1, "0")):
+        cell = read("enas-ptb", text, searched)
+        assert cell["nodes"] == str(nodes)
+        assert dict(cell) == {"nodes": str(nodes), **read("enas-ptb", text, space(nodes))}
+        assert read(name, write(name, cell, searched), searched) == cell
 
 
 def test_decisions_are_compiled_where_they_are_not_given() -> None:
@@ -210,6 +220,12 @@ def test_concat_must_agree_with_the_output_of_the_space() -> None:
         ("enas-ptb", PTB, {"nodes": 9}, "a cell of 12 nodes, the space has 9 nodes; the override space.nodes=12"),
         ("enas-ptb", "0", {"nodes": 9}, "a cell of 1 node, the space has 9 nodes; the override space.nodes=1 "),
         ("darts-rnn", V1, {"nodes": 12}, "a cell of 9 nodes, the space has 12 nodes; the override space.nodes=9"),
+        (
+            "enas-ptb",
+            "0 0 1 1 2",
+            {"nodes": {"choose": 1, "from": [4, 1, 2]}},
+            "a cell of 3 nodes, the space has 1 node, 2 nodes or 4 nodes; the override space.nodes=3 ",
+        ),
         ("enas-lm", "0 1", {"nodes": 1}, "a cell of 2 nodes, the space has 1 node; the override space.nodes=2"),
         (
             "enas-ptb",

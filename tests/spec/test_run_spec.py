@@ -319,7 +319,7 @@ def test_specs_differ_where_their_resolved_forms_do_and_the_profile_is_no_part_o
             "nodes: 4.0",
             "5:10",
             "4.0",
-            "`nodes` must be a whole number of at least 1 and at most 64, found 4.0",
+            "`nodes` must be a whole number of at least 1 and at most 64 or a mapping, found 4.0",
         ),
         ("nodes: 4", "nodes: true", "5:10", "true", "found true"),
         ("nodes: 4", "nodes: '4'", "5:10", "'4'", "found '4'"),
