@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nasforge.cli.common import PluginFiles, Profile, load_plugins
+from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
 from nasforge.graph.canonical import canonical_digest
 from nasforge.run.compile import compile_space
 from nasforge.seeds import stream
@@ -17,13 +17,14 @@ from nasforge.spec.run_spec import load_run_spec
 
 def sample(
     file: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="The space.", show_default=False)],
+    overrides: Overrides = None,
     count: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     profile: Profile = None,
     plugin: PluginFiles = None,
 ) -> None:
     """Draw architectures, uniform over all assignments, one JSON object a line."""
-    spec = load_run_spec(file, load_plugins(plugin), profile=profile)
+    spec = load_run_spec(file, load_plugins(plugin), profile=profile, overrides=overrides or ())
     supergraph = compile_space(spec, "search")
     rng = stream(seed, "sample")
     for _ in range(count):

@@ -1,9 +1,14 @@
-"""Encodings by name: text that others publish becomes an architecture of a space, and back."""
+"""Encodings by name: text that others publish becomes an architecture of a space, and back.
+
+Every kind has the encoding ``json``, the decisions by name: what ``nasforge sample`` prints and ``architecture.json``
+holds.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from nasforge.components import Encoding, Options, SpaceKind
 from nasforge.errors import UsageError, suggest
@@ -55,12 +60,39 @@ def write(name: str, architecture: Mapping[str, str], spec: Declared, space: Sea
 
 
 def _encoding(name: str, kind: SpaceKind) -> Encoding:
-    found = kind.encodings.get(name)
+    offered = {**_GENERAL, **kind.encodings}
+    found = offered.get(name)
     if found is None:
-        known = "\n".join(f"  {key}: {each.summary}" for key, each in sorted(kind.encodings.items()))
-        listed = f"known for a {kind.name}:\n{known}" if known else f"a {kind.name} has no encodings"
-        raise UsageError(f"unknown encoding '{printable(name, 40)}'.{suggest(name, kind.encodings)}\n{listed}")
+        known = "\n".join(f"  {key}: {each.summary}" for key, each in sorted(offered.items()))
+        raise UsageError(
+            f"unknown encoding '{printable(name, 40)}'.{suggest(name, offered)}\nknown for a {kind.name}:\n{known}"
+        )
     return found
+
+
+def _read_json(text: str, config: Any, space: SearchSpace) -> Architecture:
+    """A mapping of decisions to options, or one that holds it under ``decisions``."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UsageError(f"json: not JSON: {printable(text, 60)}") from None
+    choices = data.get("decisions", data) if isinstance(data, dict) else None
+    if not isinstance(choices, dict) or not all(isinstance(option, str) for option in choices.values()):
+        raise UsageError(
+            f"json: it must be a mapping of decisions to options, both as text, or hold one under 'decisions', "
+            f"found {printable(text, 60)}"
+        )
+    return space.architecture(choices)
+
+
+def _write_json(architecture: Mapping[str, str], config: Any, space: SearchSpace) -> str:
+    return json.dumps(dict(architecture))
+
+
+_GENERAL: Mapping[str, Encoding] = {
+    "json": Encoding("json", "the decisions by name, as `nasforge sample` prints them", _read_json, _write_json)
+}
+"""The encodings that every kind has."""
 
 
 def _decisions(spec: Declared) -> SearchSpace:

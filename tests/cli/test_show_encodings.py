@@ -100,3 +100,36 @@ def test_an_error_has_no_traceback() -> None:
     done = nasforge("show", SPACE, "--from", "enas-ptb", "0 0 7", cwd=ROOT)
     assert done.returncode == 2 and "number 3 is 7, the operation of node 1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_line_of_sample_is_shown_and_written_as_any_other_encoding() -> None:
+    done = CliRunner().invoke(app, ["sample", SPACE, "space.nodes=3", "-n", "3", "--seed", "5"])
+    assert done.exit_code == 0, done.output
+    for line in done.output.splitlines():
+        decisions = json.loads(line)["decisions"]
+        assert len(decisions) == 5
+        text = shown(SPACE, "space.nodes=3", "--from", "json", line, "--to", "enas-ptb").strip()
+        assert json.loads(shown(SPACE, "space.nodes=3", "--from", "enas-ptb", text, "--to", "json")) == decisions
+        assert json.loads(shown(SPACE, "space.nodes=3", "--from", "json", json.dumps(decisions), "--to", "json")) == (
+            decisions
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "json: not JSON: {"),
+        ("[1]", "it must be a mapping of decisions to options"),
+        ('{"node0.op": 3}', "it must be a mapping of decisions to options"),
+        ('{"decisions": ["tanh"]}', "it must be a mapping of decisions to options"),
+        ("{}", "'node0.op' is missing; one of tanh, relu, sigmoid, identity"),
+        (
+            '{"node0.op": "tahn"}',
+            "'node0.op' cannot be 'tahn'; one of tanh, relu, sigmoid, identity. Did you mean 'tanh'?",
+        ),
+        ('{"node0.op": "tanh", "node1.op": "tanh"}', "there is no decision 'node1.op'"),
+        ("[" * 100_000, "json: not JSON"),
+    ],
+)
+def test_decisions_that_are_none_of_the_space_are_refused(text: str, said: str) -> None:
+    assert said in refused(SPACE, "space.nodes=1", "--from", "json", text)

@@ -394,7 +394,7 @@ def test_an_unknown_encoding_lists_the_known_ones_with_a_suggestion() -> None:
         assert str(caught.value).startswith("unknown encoding 'enas-pbt'. Did you mean 'enas-ptb'?\n")
         assert all(name in str(caught.value) for name in KIND.encodings)
     bare = Space(TWELVE.space, SpaceKind("plain", "s", KIND.config, KIND.build))
-    with pytest.raises(UsageError, match="a plain has no encodings"):
+    with pytest.raises(UsageError, match="known for a plain:\n  json: "):
         read("enas-ptb", PTB, bare)
 
 
