@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,7 +16,9 @@ from nasforge.components import Options, SpaceKind
 from nasforge.data.files import write_bytes_atomically
 from nasforge.errors import CorruptRunError, SpaceError, UsageError, suggest
 from nasforge.graph.builder import GraphBuilder
-from nasforge.graph.picture import architecture_picture, space_picture
+from nasforge.graph.dot import dot
+from nasforge.graph.mermaid import mermaid
+from nasforge.graph.picture import Picture, architecture_picture, space_picture
 from nasforge.graph.png import png_bytes
 from nasforge.graph.supergraph import Supergraph
 from nasforge.graph.svg import svg
@@ -28,7 +32,11 @@ from nasforge.space.architecture import Architecture
 from nasforge.spec.nodes import printable
 from nasforge.spec.run_spec import load_run_spec
 
-FORMATS = ("text", "svg", "png")
+Format = Literal["text", "svg", "png", "dot", "mermaid"]
+
+FORMATS: tuple[Format, ...] = ("text", "svg", "png", "dot", "mermaid")
+_ENDINGS: Mapping[str, Format] = MappingProxyType({"txt": "text", "gv": "dot", "mmd": "mermaid"})
+"""Endings of files that are not the name of their format."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def show(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write a file; its ending says the format.")
     ] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="text, svg or png.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="text, svg, png, dot (Graphviz) or mermaid.")] = None,
     space: Annotated[
         bool, typer.Option("--space", help="Draw the whole space, with the architecture marked in it.")
     ] = False,
@@ -104,17 +112,17 @@ def show(
         typer.echo(content.decode(), nl=False)
 
 
-def _format(wanted: str | None, output: Path | None) -> Literal["text", "svg", "png"]:
+def _format(wanted: str | None, output: Path | None) -> Format:
     name = wanted or (output.suffix.lstrip(".") if output and output.suffix else "text")
-    name = "text" if name == "txt" else name
-    if name not in FORMATS:
+    known = _ENDINGS.get(name) or next((known for known in FORMATS if known == name), None)
+    if known is None:
         raise UsageError(f"unknown format '{name}': use {', '.join(FORMATS)}.{suggest(name, FORMATS)}")
-    if name == "png" and output is None:
+    if known == "png" and output is None:
         raise UsageError("a png is not for the terminal: name a file with -o FILE.png")
-    return "svg" if name == "svg" else "png" if name == "png" else "text"
+    return known
 
 
-def _render(subject: _Subject, chosen: Literal["text", "svg", "png"], *, whole_space: bool) -> bytes:
+def _render(subject: _Subject, chosen: Format, *, whole_space: bool) -> bytes:
     graph, architecture = subject.supergraph, subject.architecture
     if chosen == "text":
         body = space_text(graph) if architecture is None else text(graph, architecture)
@@ -125,7 +133,19 @@ def _render(subject: _Subject, chosen: Literal["text", "svg", "png"], *, whole_s
     else:
         assert architecture is not None
         picture = architecture_picture(graph, architecture, title=subject.title)
-    return svg(picture).encode() if chosen == "svg" else png_bytes(picture)
+    return _drawn(picture, chosen)
+
+
+def _drawn(picture: Picture, chosen: Literal["svg", "png", "dot", "mermaid"]) -> bytes:
+    match chosen:
+        case "svg":
+            return svg(picture).encode()
+        case "png":
+            return png_bytes(picture)
+        case "dot":
+            return dot(picture).encode()
+        case "mermaid":
+            return mermaid(picture).encode()
 
 
 def _encoded(subject: _Subject, name: str) -> bytes:

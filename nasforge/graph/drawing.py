@@ -1,4 +1,7 @@
-"""A laid-out picture as shapes with colours: what every file format draws alike. Lengths are in points."""
+"""A laid-out picture as shapes with colours: what SVG and PNG draw alike. Lengths are in points.
+
+The colours are also those of `nasforge.graph.dot` and `nasforge.graph.mermaid`, which leave the layout to others.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 
 from nasforge.graph.boxes import CHIP_PAD, FONT_SIZE, TITLE_SIZE, Word
 from nasforge.graph.layout import HEAD, MARGIN, PlacedBox, Point, Route, layout
-from nasforge.graph.picture import Picture
+from nasforge.graph.picture import Arrow, Box, Picture
 
 INK = "#1f2933"
 QUIET = "#8a94a0"
@@ -80,7 +83,6 @@ class Drawing:
 def drawing(picture: Picture) -> Drawing:
     """Lay `picture` out and give it colours."""
     placed = layout(picture)
-    overlaid = not all(arrow.emphasised for arrow in picture.arrows)
     shapes: list[Shape] = []
     if picture.title:
         at = MARGIN + 0.8 * TITLE_SIZE
@@ -88,7 +90,7 @@ def drawing(picture: Picture) -> Drawing:
     for strong in (False, True):
         for route in placed.routes:
             if route.arrow.emphasised == strong:
-                shapes += _arrow(route, overlaid=overlaid)
+                shapes += _arrow(route, arrow_colour(route.arrow, picture))
     for box in placed.boxes:
         shapes += _box(box)
     return Drawing(printable(picture.title), round(placed.width, 2), round(placed.height, 2), tuple(shapes))
@@ -99,9 +101,27 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _arrow(route: Route, *, overlaid: bool) -> list[Shape]:
+def arrow_colour(arrow: Arrow, picture: Picture) -> str:
+    """The colour of `arrow`: strong ones stand out where `picture` has faint ones too."""
+    if not arrow.emphasised:
+        return FAINT
+    return INK if all(other.emphasised for other in picture.arrows) else ACCENT
+
+
+def box_fill(box: Box) -> str:
+    """What a box with a frame is filled with: the colour of its operation where it has one."""
+    if box.tints and not box.options and len(set(box.tints)) == 1:
+        return tint_fill(box.tints[0])
+    return MERGE if box.style == "merge" else PAPER
+
+
+def tint_fill(tint: int) -> str:
+    """The fill of an operation by the number of its colour, -1 for none."""
+    return TINTS[tint % len(TINTS)] if tint >= 0 else MERGE
+
+
+def _arrow(route: Route, colour: str) -> list[Shape]:
     strong = route.arrow.emphasised
-    colour = (ACCENT if overlaid else INK) if strong else FAINT
     (x, y), (bx, by) = route.points[-1], route.points[-4]
     length = math.hypot(x - bx, y - by)
     ux, uy = (x - bx) / length, (y - by) / length
@@ -118,11 +138,8 @@ def _box(placed: PlacedBox) -> list[Shape]:
     framed = box.style in ("op", "merge")
     shapes: list[Shape] = []
     if framed:
-        fill = MERGE if box.style == "merge" else PAPER
-        if box.tints and not box.options and len(set(box.tints)) == 1:
-            fill = TINTS[box.tints[0] % len(TINTS)]
         stroke = FRAME if box.emphasised else FAINT
-        shapes.append(Rect(placed.x, placed.y, placed.width, placed.height, 7.0, fill, stroke, 0.9))
+        shapes.append(Rect(placed.x, placed.y, placed.width, placed.height, 7.0, box_fill(box), stroke, 0.9))
     dx, dy = placed.x + (placed.width - content.width) / 2, placed.y
     for word in content.words:
         x, y = dx + word.x, dy + word.y
@@ -136,6 +153,5 @@ def _box(placed: PlacedBox) -> list[Shape]:
 
 
 def _chip(word: Word, x: float, y: float) -> Rect:
-    fill = TINTS[word.tint % len(TINTS)] if word.tint >= 0 else MERGE
     width = word.width + 2 * CHIP_PAD
-    return Rect(round(x - width / 2, 2), round(y - 8, 2), round(width, 2), 16.0, 5.0, fill)
+    return Rect(round(x - width / 2, 2), round(y - 8, 2), round(width, 2), 16.0, 5.0, tint_fill(word.tint))

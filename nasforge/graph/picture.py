@@ -2,7 +2,8 @@
 
 An architecture is drawn as in figure 1 of ENAS (Pham et al. 2018): the chosen edges only, the leaves going into
 ``avg``. A space is drawn with every possible edge, faint; an architecture may be laid over it. The layout is made by
-`nasforge.graph.layout`, the files by `nasforge.graph.svg` and `nasforge.graph.png`.
+`nasforge.graph.layout`, the files by `nasforge.graph.svg` and `nasforge.graph.png`; `nasforge.graph.dot` and
+`nasforge.graph.mermaid` write boxes and arrows as text and leave the layout to the program that reads it.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ def test_commands_that_train_nothing_import_neither_torch_nor_matplotlib(toy: Pa
         "from nasforge.cli.main import app\n"
         "for arguments in (['--help'], ['check', 'toy.yaml'], ['show', 'toy.yaml'],\n"
         "                  ['show', 'toy.yaml', '--format', 'svg'],\n"
+        "                  ['show', 'toy.yaml', '--format', 'dot'],\n"
+        "                  ['show', 'toy.yaml', '--format', 'mermaid'],\n"
         "                  ['sample', 'toy.yaml'], ['plugins', 'ls'], ['data', 'ls'], ['run', '--help']):\n"
         "    try:\n"
         "        app(arguments, standalone_mode=False)\n"

@@ -34,11 +34,20 @@ def refused(*arguments: str) -> str:
 def test_a_published_cell_is_shown_in_text_and_as_a_picture(tmp_path: Path) -> None:
     text = shown("--from", "enas-ptb", PTB, SPACE)
     assert "h = mean(node 3, node 4, node 7, node 9, node 10, node 11)" in text
-    for ending, start in (("svg", b"<"), ("png", b"\x89PNG")):
+    starts = {"svg": b"<", "png": b"\x89PNG", "dot": b"digraph", "gv": b"digraph", "mmd": b"---", "mermaid": b"---"}
+    for ending, start in starts.items():
         file = tmp_path / f"cell.{ending}"
         shown("--from", "enas-ptb", PTB, SPACE, "-o", str(file))
         assert file.read_bytes().startswith(start)
         shown("--from", "enas-ptb", PTB, SPACE, "--space", "-o", str(file))
+
+
+@pytest.mark.parametrize(("format_", "mark"), [("dot", "n0 -> n2;"), ("mermaid", "n0 --> n2")])
+def test_graphviz_and_mermaid_go_to_the_terminal(format_: str, mark: str) -> None:
+    cell, overlaid = shown(*SMALL, "--format", format_), shown(*SMALL, "--space", "--format", format_)
+    assert mark in cell and mark in overlaid
+    assert "relu</" not in cell and "<b>sigmoid</b>" in overlaid and "<b>relu</b>" not in overlaid
+    assert "identity" in shown(SPACE, "--format", format_)
 
 
 def test_overrides_follow_the_file() -> None:
@@ -71,6 +80,7 @@ def test_runs_and_architecture_files_are_written_too(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ((*SMALL, "--format", "mermade"), "use text, svg, png, dot, mermaid. Did you mean 'mermaid'?"),
         ((SPACE, "--from", "enas-pbt", PTB), "unknown encoding 'enas-pbt'. Did you mean 'enas-ptb'?"),
         ((*SMALL, "--to", "darts"), "unknown encoding 'darts'. Did you mean 'darts-rnn'?"),
         (
