@@ -62,11 +62,13 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code (interface: 0 done, 1 failed, 2 usage or spec, 3 to 6, 130, 143)."""
-    debug = "--debug" in sys.argv
+    # Taken out here, so that it may stand before and after the command.
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
     signal.signal(signal.SIGTERM, _terminate)
     errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     try:
-        code = app(standalone_mode=False)
+        code = app([argument for argument in arguments if argument != "--debug"], standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except NasforgeError as error:
         if debug:

@@ -12,7 +12,7 @@ from nasforge.cli.progress import observer_for
 from nasforge.errors import DataError, SpecError, UsageError
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
-from nasforge.run.directory import RunDirectory, claim, next_folder
+from nasforge.run.directory import RunDirectory, claim, claim_next
 from nasforge.run.runner import Runner, start_run, versions
 from nasforge.run.spec_of_run import spec_of
 from nasforge.spec.run_spec import RunSpec, load_run_spec
@@ -39,7 +39,7 @@ def run(
     check_device(device)
     base = file.resolve().parent
     data = prepare(spec, base)
-    directory = claim(run_dir or next_folder(RUNS, spec.name))
+    directory = claim(run_dir) if run_dir else claim_next(RUNS, spec.name)
     arguments = {
         "file": str(file),
         "overrides": list(overrides or ()),

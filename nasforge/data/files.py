@@ -43,6 +43,20 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def make_new_folder(path: Path) -> bool:
+    """Create a folder; False where it is there already, for example made by another process a moment ago.
+
+    Raises:
+        StorageError: the file system refuses it.
+    """
+    with _refusals(path):
+        try:
+            path.mkdir()
+        except FileExistsError:
+            return False
+    return True
+
+
 def write_bytes_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path`: a reader finds the old content or all of the new one. The folder must exist.
 

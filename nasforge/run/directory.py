@@ -24,7 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nasforge.data.files import make_folder, write_folder_atomically, write_json_atomically
+from nasforge.data.files import make_folder, make_new_folder, write_folder_atomically, write_json_atomically
 from nasforge.errors import CorruptRunError, RunLockedError, UsageError
 
 FORMAT = 1
@@ -168,13 +168,15 @@ def claim(path: Path) -> RunDirectory:
     return directory
 
 
-def next_folder(runs: Path, name: str) -> Path:
-    """The first free ``runs/NAME-0001``, counting on from the highest number there."""
+def claim_next(runs: Path, name: str) -> RunDirectory:
+    """Make and own ``runs/NAME-0001`` or what follows the highest number there; runs that begin together differ."""
+    make_folder(runs)
     pattern = re.compile(re.escape(name) + r"-(\d{4,})")
-    taken = [
-        int(match[1]) for entry in (runs.iterdir() if runs.is_dir() else ()) if (match := pattern.fullmatch(entry.name))
-    ]
-    return runs / f"{name}-{max(taken, default=0) + 1:04d}"
+    while True:
+        taken = [int(match[1]) for entry in runs.iterdir() if (match := pattern.fullmatch(entry.name))]
+        path = runs / f"{name}-{max(taken, default=0) + 1:04d}"
+        if make_new_folder(path):
+            return claim(path)
 
 
 def _read_json(path: Path) -> Any:

@@ -177,9 +177,26 @@ def test_missing_files_unknown_profiles_and_devices_are_refused(toy: Path) -> No
         assert "Traceback" not in done.stderr
 
 
-def test_debug_adds_the_traceback(toy: Path) -> None:
-    done = nasforge("--debug", "run", "tox.yaml", cwd=toy.parent)
+@pytest.mark.parametrize("arguments", [("--debug", "run", "tox.yaml"), ("run", "tox.yaml", "--debug")])
+def test_debug_adds_the_traceback_wherever_it_stands(toy: Path, arguments: tuple[str, ...]) -> None:
+    done = nasforge(*arguments, cwd=toy.parent)
     assert done.returncode != 0 and "Traceback" in done.stderr
+    assert "Traceback" not in nasforge("run", "tox.yaml", cwd=toy.parent).stderr
+
+
+def test_an_interrupt_during_the_imports_ends_in_one_line() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'nasforge.cli.main':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from nasforge.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "Stopped before anything was begun.\n")
 
 
 def test_wrong_ptb_files_are_refused_and_nothing_is_placed(tmp_path: Path) -> None:

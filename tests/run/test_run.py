@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
 from toy import nasforge, write_toy
+
+from nasforge.run.directory import claim_next
 
 Done = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -282,3 +285,14 @@ def test_everything_is_trained_on_equally_much_text(toy_run: Done) -> None:
     # Random search learns from nothing: no controller acts in its arm.
     acting = {entry["job"] for entry in journal if entry["event"] == "controller_step"}
     assert acting == {"search"}
+
+
+def test_runs_that_begin_together_get_a_folder_each(tmp_path: Path) -> None:
+    (tmp_path / "toy-0007").mkdir()
+    (tmp_path / "other-0100").mkdir()
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda _: claim_next(tmp_path, "toy"), range(24)))
+    names = sorted(directory.path.name for directory in claimed)
+    for directory in claimed:
+        directory.unlock()
+    assert names == [f"toy-{number:04d}" for number in range(8, 32)]
