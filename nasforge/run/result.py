@@ -44,7 +44,7 @@ def build_result(
     references = [directory.read_job_result(job.name) for job in jobs if job.kind == "reference"]
     best, baseline = arms["search"], arms.get("baseline")
     result: dict[str, Any] = {
-        "status": "done",
+        "status": "failed" if best["trained"]["test"] is None else "done",
         "name": spec.name,
         "space": {"name": spec.name, "kind": spec.space_kind.name, "size": str(size)},
         "data": dict(data),
@@ -67,7 +67,8 @@ def _network(arm: Mapping[str, Any]) -> dict[str, Any]:
     trained = arm["trained"]
     proxy = {"metric": trained["metric"], "direction": trained["direction"], "split": "valid", "value": arm["proxy"]}
     kept = {key: arm[key] for key in ("digest", "canonical_digest", "decisions", "parameters")}
-    short = {"short_training": arm["short"]} if "short" in arm else {}
+    measured = {key: trained[key] for key in ("metric", "direction")}
+    short = {"short_training": {**measured, **arm["short"]}} if "short" in arm else {}
     return {**kept, "proxy": proxy, **short, "trained": dict(trained)}
 
 

@@ -26,6 +26,7 @@ from nasforge.data.files import (
     write_json_atomically,
     write_text_atomically,
 )
+from nasforge.errors import RunFailedError
 from nasforge.graph.picture import architecture_picture
 from nasforge.graph.png import png_bytes
 from nasforge.graph.supergraph import Supergraph
@@ -140,7 +141,8 @@ class Runner:
         """Do what is not finished and return the result.
 
         Raises:
-            NasforgeError: a job failed; what is finished stays, and the status says ``failed``.
+            NasforgeError: a job failed, or the winner's final training has no finite score; what is finished stays, and
+                the status says ``failed``.
             KeyboardInterrupt: passed on, with the status ``interrupted``.
         """
         finished = [job for job in self._jobs if self._directory.finished(job.name)]
@@ -149,6 +151,12 @@ class Runner:
         try:
             self._do({job.name for job in finished})
             result = self._conclude()
+            if result["status"] == "failed":
+                raise RunFailedError(
+                    f"the final training of the searched network ended with a score that is not finite; its "
+                    f"architecture and all other figures are in {self._directory.path / 'result.json'}. Try a lower "
+                    "train.recipe.learning_rate, or a lower train.recipe.clip_norm, or another seed"
+                )
         except KeyboardInterrupt:
             self._status("interrupted")
             raise

@@ -98,7 +98,7 @@ class SectionReader:
             return None
         block = self._data.get(section, {})
         if not isinstance(block, dict):
-            form = f"the name of a {what} or a mapping with 'kind'" if section in NAMED else "a mapping with 'kind'"
+            form = f"the name of {_a(what)} or a mapping with 'kind'" if section in NAMED else "a mapping with 'kind'"
             self.faults.add((section,), f"`{section}` must be {form}, found {shown(block)}", _known(known))
             return None
         if "kind" not in block and default is None:
@@ -107,7 +107,7 @@ class SectionReader:
             return None
         kind = block.get("kind", default)
         if not isinstance(kind, str):
-            message = f"`kind` must be the name of a {what}, found {shown(kind)}"
+            message = f"`kind` must be the name of {_a(what)}, found {shown(kind)}"
             self.faults.add((section, "kind"), message, _known(known))
             return None
         component = known.get(kind)
@@ -169,6 +169,10 @@ class SectionReader:
         ]
         hints += [str(failure) for failure in self._plugins.failures]
         self.faults.unknown_hint = "\n".join(hints)
+
+
+def _a(what: str) -> str:
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
 
 
 def _known(known: Mapping[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -296,3 +297,28 @@ def test_runs_that_begin_together_get_a_folder_each(tmp_path: Path) -> None:
     for directory in claimed:
         directory.unlock()
     assert names == [f"toy-{number:04d}" for number in range(8, 32)]
+
+
+def test_a_final_training_without_a_finite_score_fails_the_run(toy_run: Done, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy_run[0], run)
+    (run / "result.json").unlink()
+    job = run / "checkpoints" / "search-train"
+    found = read(job / "result.json")
+    found["trained"]["test"] = None
+    (job / "result.json").write_text(json.dumps(found))
+    digest = hashlib.sha256((job / "result.json").read_bytes()).hexdigest()
+    (job / "manifest.json").write_text(json.dumps({**read(job / "manifest.json"), "result.json": digest}))
+    done = nasforge("resume", run, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert "not finite" in done.stderr and "train.recipe.learning_rate" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert read(run / "run.json")["status"] == read(run / "result.json")["status"] == "failed"
+    assert read(run / "result.json")["best"]["decisions"]
+
+
+def test_short_trainings_say_what_was_measured(toy_run: Done) -> None:
+    result = read(toy_run[0] / "result.json")
+    for network in (result["best"], result["baseline"]):
+        assert network["short_training"].keys() == {"metric", "direction", "epochs", "valid"}
+        assert network["short_training"]["direction"] == network["trained"]["direction"] == "min"
