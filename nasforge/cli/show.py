@@ -88,13 +88,17 @@ def show(
         raise UsageError("--to writes text: leave out --format and --space")
     if from_ is not None and seed is not None:
         raise UsageError("--from and --seed both say which architecture is shown: leave one out")
-    plugins = load_plugins(plugin)
     if what.is_dir() or what.suffix == ".json":
         if overrides or from_ is not None:
             given = "--from" if from_ is not None else f"'{printable((overrides or [''])[0], 80)}'"
             raise UsageError(f"{given} needs a space file (YAML), but {what} holds an architecture")
+        if what.is_dir() and not plugin:
+            # As `nasforge resume` does: with the plugin files that the run began with.
+            plugin = [Path(name) for name in RunDirectory(what).read_run()["plugin_files"]]
+        plugins = load_plugins(plugin)
         subject = _of_run(RunDirectory(what), plugins) if what.is_dir() else _of_architecture(what, plugins)
     else:
+        plugins = load_plugins(plugin)
         spec = load_run_spec(what, plugins, profile=profile, overrides=overrides or ())
         supergraph = compile_space(spec, "search")
         drawn = None if seed is None else supergraph.space.sample(stream(seed, "sample"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -143,3 +144,29 @@ def test_a_line_of_sample_is_shown_and_written_as_any_other_encoding() -> None:
 )
 def test_decisions_that_are_none_of_the_space_are_refused(text: str, said: str) -> None:
     assert said in refused(SPACE, "space.nodes=1", "--from", "json", text)
+
+
+def test_a_run_is_shown_with_the_plugin_files_that_it_began_with(
+    toy_run: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from nasforge.components import activation\n"
+        "from nasforge.hookspecs import hookimpl\n"
+        "@hookimpl\n"
+        "def nasforge_operations():\n"
+        "    return [activation('mine', 'mine', 'nasforge.ops.recurrent_torch:tanh', 'torch.tanh({x})')]\n"
+    )
+    run = tmp_path / "run"
+    shutil.copytree(toy_run[0], run)
+    for path in (run / "best" / "architecture.json", run / "run.json"):
+        facts = json.loads(path.read_text())
+        if path.name == "run.json":
+            facts["plugin_files"] = [str(plugin)]
+        else:
+            facts["space"]["each"]["op"]["from"].append("mine")
+            facts["decisions"]["node2.op"] = "mine"
+        path.write_text(json.dumps(facts))
+    done = nasforge("show", run, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "mine" in done.stdout
