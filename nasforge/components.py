@@ -169,6 +169,8 @@ class SpaceKind:
             function, because kinds know operations by name only and never import torch. `stage` is ``search`` or
             ``final``; `share` is the executor's sharing scope.
         share: the sharing scopes that the kind can express, best default first.
+        shapes: ``shapes(config, width)``: the shape of each input of the template ``main``, without time and batch, for
+            a network of `width` features; empty where parameters and FLOPs cannot be counted without data.
         references: ``references(config) -> {name: config}``: small fixed members of the same family that every run
             trains beside the winner, each with exactly one architecture.
         distinct: ``distinct(config)``: how many architectures there are up to isomorphism, as the canonical digest
@@ -181,6 +183,7 @@ class SpaceKind:
     config: type[Options]
     build: Callable[[Any, GraphBuilder, Literal["search", "final"], str], None]
     share: tuple[str, ...] = ("node",)
+    shapes: Callable[[Any, int], Mapping[str, Shape]] = field(default=lambda config, width: {})
     references: Callable[[Any], Mapping[str, Options]] = field(default=lambda config: {})
     distinct: Callable[[Any], int | None] = field(default=lambda config: None)
     encodings: Mapping[str, Encoding] = field(default_factory=dict)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from nasforge.components import Operation, Shape
 from nasforge.executors.bank import WeightBank
-from nasforge.executors.resolve import operation_function, operation_options
+from nasforge.executors.resolve import operation_function
 from nasforge.graph.plan import Plan, Step, TemplatePlan, scan_phases, weight_key
 from nasforge.graph.supergraph import Node
+from nasforge.graph.uses import operation_options
 
 Gates = Mapping[str, Tensor]
 """Soft gates: for each template, the weight of each of its wires ``[n_wires]``."""

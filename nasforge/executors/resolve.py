@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nasforge.components import Operation, Options
-from nasforge.errors import PluginError
+from nasforge.components import Operation
 from nasforge.graph.supergraph import OperationUse
+from nasforge.graph.uses import operation_options
 from nasforge.resolve import resolve
-
-
-def operation_options(use: OperationUse, operations: Mapping[str, Operation]) -> Options:
-    """The validated parameters of a use, as an instance of its operation's config model.
-
-    Raises:
-        PluginError: no plugin registers the operation.
-    """
-    if use.name not in operations:
-        raise PluginError(f"the graph uses the operation '{use.name}', which no plugin here registers")
-    return operations[use.name].config(**dict(use.parameters))
 
 
 def operation_function(use: OperationUse, operations: Mapping[str, Operation]) -> Callable[..., Any]:

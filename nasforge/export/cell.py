@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nasforge.components import Operation, Shape
-from nasforge.executors.resolve import operation_options
 from nasforge.export.expressions import Body, landmarks, merge_text
 from nasforge.export.names import Namespace
 from nasforge.export.parts import cell_helpers, cell_weights, defined_functions, plain_name, size_text
 from nasforge.graph.plan import Step, TemplatePlan, scan_phases, weight_key
 from nasforge.graph.supergraph import OperationUse
+from nasforge.graph.uses import operation_options
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from torch import nn
 
 from nasforge.components import Operation, Shape
 from nasforge.errors import NasforgeError
-from nasforge.executors.resolve import operation_options
 from nasforge.export.names import Namespace, identifier
 from nasforge.graph.plan import TemplatePlan, weight_key
 from nasforge.graph.supergraph import Node, OperationUse
+from nasforge.graph.uses import operation_options
 
 
 @dataclass(frozen=True)

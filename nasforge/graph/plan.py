@@ -84,7 +84,8 @@ def weight_key(template: Template, node: Node) -> str:
 
 def plan_architecture(supergraph: Supergraph, architecture: Mapping[str, str]) -> Plan:
     """The plan of one architecture: hard gates, merges with one open wire are passed through."""
-    open_wires = {name: template.open_wires(architecture) for name, template in supergraph.templates.items()}
+    choices = dict(architecture)
+    open_wires = {name: template.open_wires(choices) for name, template in supergraph.templates.items()}
     return _plan(supergraph, open_wires, pass_single=True)
 
 
@@ -107,6 +108,9 @@ def _plan(supergraph: Supergraph, open_wires: Mapping[str, frozenset[int]], *, p
 
 
 def _plan_template(template: Template, open_wires: frozenset[int], *, pass_single: bool) -> TemplatePlan:
+    into: dict[str, list[int]] = {}
+    for number in sorted(open_wires):
+        into.setdefault(template.wires[number].target, []).append(number)
     demanded: set[str] = set()
     waiting = [template.output]
     reads: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}
@@ -118,16 +122,17 @@ def _plan_template(template: Template, open_wires: frozenset[int], *, pass_singl
         node = template.nodes[name]
         inputs, wires = node.inputs, node.wires
         if node.role == "merge":
-            kept = [(s, w) for s, w in zip(node.inputs, node.wires, strict=True) if w in open_wires]
-            if not kept:
+            wires = tuple(into.get(name, ()))
+            if not wires:
                 raise SpaceError(f"'{name}' of template '{template.name}' is demanded, but no wire into it is open")
-            inputs, wires = tuple(s for s, _ in kept), tuple(w for _, w in kept)
+            inputs = tuple([template.wires[wire].source for wire in wires])
         reads[name] = inputs, wires
         waiting += inputs
     alias: dict[str, str] = {}
     steps: list[Step] = []
-    for name, node in template.nodes.items():
-        if name not in demanded or node.role == "input":
+    for name in sorted(demanded, key=template.rank.__getitem__):
+        node = template.nodes[name]
+        if node.role == "input":
             continue
         inputs, wires = reads[name]
         resolved = tuple(alias.get(source, source) for source in inputs)

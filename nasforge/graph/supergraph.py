@@ -7,8 +7,9 @@ only place where a condition stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import networkx as nx
@@ -115,8 +116,32 @@ class Template:
         return tuple(name for name, node in self.nodes.items() if node.role == "input")
 
     def open_wires(self, architecture: Mapping[str, str]) -> frozenset[int]:
-        """The wires whose condition holds under the choices of `architecture`."""
-        return frozenset(wire.number for wire in self.wires if wire.when.holds(architecture))
+        """The wires whose condition holds under the choices of `architecture`.
+
+        In time proportional to the choices, not to the alternatives: of a cell of 64 nodes one wire in 60 is looked at.
+        """
+        asking, unasked = self._wires_by_choice
+        candidates = [wire for choice in architecture.items() for wire in asking.get(choice, ())]
+        return frozenset([wire.number for wire in (*candidates, *unasked) if wire.when.holds(architecture)])
+
+    @cached_property
+    def _wires_by_choice(self) -> tuple[Mapping[tuple[str, str], Sequence[Wire]], Sequence[Wire]]:
+        """The wires that cannot be open without a certain choice, by that choice; and those that ask for none."""
+        asking: dict[tuple[str, str], list[Wire]] = {}
+        unasked: list[Wire] = []
+        for wire in self.wires:
+            asked = [next((l for l in term if l.positive), None) for term in wire.when.terms]
+            if None in asked:
+                unasked.append(wire)
+            else:
+                for choice in dict.fromkeys((l.decision, l.option) for l in asked if l is not None):
+                    asking.setdefault(choice, []).append(wire)
+        return asking, unasked
+
+    @cached_property
+    def rank(self) -> Mapping[str, int]:
+        """The position of every node in the topological order."""
+        return {name: position for position, name in enumerate(self.nodes)}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nasforge.components import Options, SpaceKind
+from nasforge.components import Options, Shape, SpaceKind
 from nasforge.graph.builder import GraphBuilder, TemplateBuilder
 from nasforge.graph.supergraph import OperationUse
 from nasforge.published.recurrent import ENCODINGS
@@ -219,6 +219,11 @@ def _leaf_at(spec: RecurrentCellSpec, node: int, size: int) -> Term | None:
     return tuple(Sign(f"node{l}.input", f"node{node}", positive=False) for l in range(node + 1, size))
 
 
+def shapes(spec: RecurrentCellSpec, width: int) -> Mapping[str, Shape]:
+    """Input, state and mask have the width of the state."""
+    return {"inputs": (width,), "state": (width,), "mask": (width,)}
+
+
 def references(spec: RecurrentCellSpec) -> Mapping[str, RecurrentCellSpec]:
     """The one-node cell: a single highway step with an identity candidate, by the same recipe.
 
@@ -254,6 +259,7 @@ KIND = SpaceKind(
     config=RecurrentCellSpec,
     build=build,
     share=tuple(SHARE_KEYS),
+    shapes=shapes,
     references=references,
     distinct=distinct,
     encodings=ENCODINGS,

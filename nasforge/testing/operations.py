@@ -27,8 +27,9 @@ from torch import Tensor
 
 from nasforge.components import Operation, Options, Shape
 from nasforge.data.files import write_text_atomically
-from nasforge.executors.resolve import operation_function, operation_options
+from nasforge.executors.resolve import operation_function
 from nasforge.graph.supergraph import OperationUse
+from nasforge.graph.uses import operation_options
 
 _LEADING = (3, 2)
 """Time steps and sequences of the values that the checks use."""

@@ -55,6 +55,19 @@ def test_check_writes_large_numbers_as_strings_in_json() -> None:
     assert done.returncode == 0
 
 
+def test_check_counts_parameters_flops_and_the_bank() -> None:
+    (report,) = json.loads(nasforge("check", "spaces/ptb_rnn.yaml", "--json", cwd=ROOT).stdout)
+    # 13 products of 128 by 256 and a bias of 256, whatever is chosen: a matrix for each node and two for the first.
+    assert report["parameters"] == dict.fromkeys(("min", "median", "max"), 13 * 128 * 256 + 256)
+    assert report["flops"]["min"] < report["flops"]["median"] < report["flops"]["max"]
+    # Shared by node, so the bank is as large as one cell of the search's width.
+    assert report["bank_bytes"] == 4 * (13 * 96 * 192 + 192)
+    assert (report["sampled"], report["hidden"]) == (1000, 128)
+    text = " ".join(nasforge("check", "spaces/ptb_rnn.yaml", cwd=ROOT).stdout.split())
+    assert "of 1,000 sampled architectures: parameters 426,240 / 426,240 / 426,240 FLOPs" in text
+    assert "shared bank of the search: 0.9 MiB" in text
+
+
 def _profiles(path: Path) -> list[str]:
     """The two that every shipped space has, and the published settings where there are such."""
     return ["smoke", "quick", *(["paper"] if "\n  paper:\n" in path.read_text(encoding="utf-8") else [])]
