@@ -10,6 +10,7 @@ import os
 import platform
 import queue
 import socket
+import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -112,6 +113,7 @@ def start_run(
             "data": data,
             "plugin_files": [str(path) for path in plugin_files],
             "versions": versions(),
+            "git_commit": _git_commit(base),
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": _now(),
@@ -269,6 +271,21 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that numbers depend on."""
     libraries = {name: metadata.version(name) for name in VERSIONED}
     return {"nasforge": __version__, "python": platform.python_version(), **libraries}
+
+
+def _git_commit(folder: Path) -> str | None:
+    """The commit of the repository that the space file stands in; None where there is none, or no git."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _next(inbox: queue.Queue[Message]) -> Message | None:

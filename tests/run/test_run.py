@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from toy import nasforge, write_toy
 
 from nasforge.run.directory import claim_next
+from nasforge.run.runner import _git_commit
 
 Done = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -34,6 +35,18 @@ def test_a_run_leaves_everything_that_the_interface_names(toy_run: Done) -> None
         assert (run / "best" / name).is_file(), name
     assert (run / "space.yaml").read_bytes() == (run.parent / "toy.yaml").read_bytes()
     assert read(run / "run.json")["status"] == "done"
+
+
+def test_the_commit_of_the_repository_around_the_space_is_recorded(toy_run: Done, tmp_path: Path) -> None:
+    assert read(toy_run[0] / "run.json")["git_commit"] is None
+    assert _git_commit(tmp_path) is None
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert _git_commit(tmp_path) == head.stdout.strip()
 
 
 def test_the_result_says_what_was_found_and_what_it_cost(toy_run: Done) -> None:
