@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from nasforge.errors import Problem, SpecError, UsageError, suggest
 from nasforge.spec.nodes import Entry, MappingNode, Mark, Node, merge, printable
-from nasforge.spec.yaml_reader import MAX_DEPTH, read_value
+from nasforge.spec.yaml_builder import MAX_DEPTH
+from nasforge.spec.yaml_reader import read_value
 
 _EXAMPLE = "for example seed=3 or 'space.each.op={choose: 1, from: [tanh, relu]}'"
 _NOT_IN_A_PROFILE = ("profiles", "nasforge")

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from nasforge.errors import Problem, SpecError, suggest
 from nasforge.spec.expectation import KeyPath, Place, choices_of, expectation, keys_of, locate, shown
 from nasforge.spec.nodes import Node, find, find_key, plain, printable
-from nasforge.spec.yaml_reader import MAX_PROBLEMS
+from nasforge.spec.yaml_builder import MAX_PROBLEMS
 
 Model = TypeVar("Model", bound=BaseModel)
 

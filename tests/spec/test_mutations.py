@@ -21,7 +21,8 @@ from nasforge.plugins import build_plugins
 from nasforge.spec.nodes import MappingNode, Mark, Node, ScalarNode, SequenceNode, plain
 from nasforge.spec.run_spec import load_run_spec
 from nasforge.spec.schema import json_schema
-from nasforge.spec.yaml_reader import MAX_PROBLEMS, read_yaml_text
+from nasforge.spec.yaml_builder import MAX_PROBLEMS
+from nasforge.spec.yaml_reader import read_yaml_text
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "spaces").glob("*.yaml"))

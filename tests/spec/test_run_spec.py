@@ -39,7 +39,8 @@ from nasforge.recipe import Recipe
 from nasforge.spec.nodes import plain
 from nasforge.spec.resolved import to_plain, to_yaml
 from nasforge.spec.run_spec import RunSpec, load_run_spec
-from nasforge.spec.yaml_reader import MAX_PROBLEMS, read_yaml_text
+from nasforge.spec.yaml_builder import MAX_PROBLEMS
+from nasforge.spec.yaml_reader import read_yaml_text
 from nasforge.strategies.options import EnasOptions
 from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe
 

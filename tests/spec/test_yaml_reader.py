@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nasforge.errors import Problem, SpecError, UsageError
-from nasforge.spec import yaml_reader
+from nasforge.spec import yaml_builder, yaml_reader
 from nasforge.spec.nodes import MappingNode, Mark, ScalarNode, SequenceNode, find, find_key, plain, printable
 from nasforge.spec.scalars import resolve_scalar
 from nasforge.spec.yaml_reader import read_value, read_yaml, read_yaml_text
@@ -347,7 +347,7 @@ def test_the_value_of_a_refused_key_is_checked_too() -> None:
 
 def test_very_many_faults_are_cut_off() -> None:
     problems = faults("- *x\n" * 5000)
-    assert len(problems) == yaml_reader.MAX_PROBLEMS + 1
+    assert len(problems) == yaml_builder.MAX_PROBLEMS + 1
     assert "more than 100 faults" in problems[-1].message
 
 
@@ -404,13 +404,13 @@ def test_more_than_50_000_values_are_refused() -> None:
 
 
 def test_keys_lists_and_mappings_count_as_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yaml_reader, "MAX_NODES", 6)
+    monkeypatch.setattr(yaml_builder, "MAX_NODES", 6)
     assert read("{a: [b, c, d]}") == {"a": ["b", "c", "d"]}
     assert "more than 6 values" in fault("{a: [b, c, d, e]}").message
 
 
 def test_a_scalar_of_more_than_64_kib_is_refused() -> None:
-    assert read("a: " + "x" * yaml_reader.MAX_SCALAR_CHARACTERS) is not None
+    assert read("a: " + "x" * yaml_builder.MAX_SCALAR_CHARACTERS) is not None
     assert "65,537 characters" in fault("a: " + "x" * 65_537).message
     assert "65,537 characters" in fault("? " + "x" * 65_537 + "\n: 1").message
 
