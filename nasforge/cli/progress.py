@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from abc import abstractmethod
@@ -28,13 +29,24 @@ def observer_for(spec: RunSpec, run: Path, *, quiet: bool) -> View:
     return BarView(spec, run) if sys.stdout.isatty() else PlainView(spec, run)
 
 
+class _LastingConsole(Console):
+    """A run outlives the reader of its output (``| head``): what nobody reads is dropped; rich would end the run."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich. What Python still flushes at its end must not meet the closed pipe either."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 class View(Observer):
     """Keeps what every view shows: what is running, how far it is, the best candidate so far."""
 
     def __init__(self, spec: RunSpec, run: Path) -> None:
         self.spec = spec
         self.run = run
-        self.console = Console(highlight=False, soft_wrap=True, emoji=False)
+        self.console = _LastingConsole(highlight=False, soft_wrap=True, emoji=False)
         self._jobs: Sequence[Job] = ()
         self._fractions: dict[str, float] = {}
         self._before = 0.0

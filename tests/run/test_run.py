@@ -335,3 +335,17 @@ def test_short_trainings_say_what_was_measured(toy_run: Done) -> None:
     for network in (result["best"], result["baseline"]):
         assert network["short_training"].keys() == {"metric", "direction", "epochs", "valid"}
         assert network["short_training"]["direction"] == network["trained"]["direction"] == "min"
+
+
+def test_a_run_whose_output_nobody_reads_any_more_goes_on(toy_run: Done) -> None:
+    folder = toy_run[0].parent
+    command = [sys.executable, "-m", "nasforge", "run", "toy.yaml", "--run-dir", "unread"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert (process.wait(timeout=120), errors) == (0, "")
+    assert read(folder / "unread" / "run.json")["status"] == "done"
+    # What it found does not depend on who looks on.
+    assert (folder / "unread" / "journal.jsonl").read_bytes() == (toy_run[0] / "journal.jsonl").read_bytes()
