@@ -169,8 +169,6 @@ class SpaceKind:
             function, because kinds know operations by name only and never import torch. `stage` is ``search`` or
             ``final``; `share` is the executor's sharing scope.
         share: the sharing scopes that the kind can express, best default first.
-        shapes: ``shapes(config, width)``: the shape of each input of the template ``main``, without time and batch, for
-            a network of `width` features; empty where parameters and FLOPs cannot be counted without data.
         references: ``references(config) -> {name: config}``: small fixed members of the same family that every run
             trains beside the winner, each with exactly one architecture.
         distinct: ``distinct(config)``: how many architectures there are up to isomorphism, as the canonical digest
@@ -183,7 +181,6 @@ class SpaceKind:
     config: type[Options]
     build: Callable[[Any, GraphBuilder, Literal["search", "final"], str], None]
     share: tuple[str, ...] = ("node",)
-    shapes: Callable[[Any, int], Mapping[str, Shape]] = field(default=lambda config, width: {})
     references: Callable[[Any], Mapping[str, Options]] = field(default=lambda config: {})
     distinct: Callable[[Any], int | None] = field(default=lambda config: None)
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
@@ -264,6 +261,8 @@ class TaskKind:
             the data (a digest); a run goes on only with equal data. It must not import torch.
         data_key: the key of the ``task`` block that names the data: faults of the data are shown at its line.
         kinds: the space kinds whose networks fit the task's shapes.
+        shapes: ``shapes(config, width)``: the shape of each input of the template ``main``, without time and batch, for
+            a network of `width` features; empty where only the data says it. Parameters and FLOPs are counted from it.
         references: names of the well-known networks that every run trains beside the winner (`Task.reference_cores`).
         search_recipe: what differs from the recipe's defaults when shared weights are trained.
     """
@@ -275,6 +274,7 @@ class TaskKind:
     recipe: type[Recipe]
     prepare: str
     kinds: tuple[str, ...]
+    shapes: Callable[[Any, int], Mapping[str, Shape]] = field(default=lambda config, width: {})
     references: tuple[str, ...] = ()
     data_key: str = "kind"
     search_recipe: Mapping[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nasforge.components import Operation, Shape, WeightSpec
+from nasforge.errors import SpaceError
 from nasforge.graph.plan import Plan, plan_architecture, plan_support, weight_key
 from nasforge.graph.supergraph import OperationUse, Supergraph
 from nasforge.graph.uses import operation_options
@@ -36,6 +37,7 @@ class _Use:
 
     shape: Shape
     weights: tuple[WeightSpec, ...]
+    parameters: int
     flops: int
 
 
@@ -57,11 +59,19 @@ class Meter:
         self._uses: dict[tuple[OperationUse, tuple[Shape, ...]], _Use] = {}
 
     def count(self, architecture: Mapping[str, str]) -> Counts:
-        """What the child of `architecture` costs."""
+        """What the child of `architecture` costs.
+
+        Raises:
+            SpaceError: nodes that share a parameter set disagree about its tensors.
+            PluginError: it uses an operation that no plugin registers.
+        """
         return self._count(plan_architecture(self._supergraph, architecture))
 
     def bank(self) -> int:
-        """Number of weights of the bank that all architectures share: every set that one of them can use, once."""
+        """Number of weights of the bank that all architectures share: every set that one of them can use, once.
+
+        Raises: as `count`.
+        """
         every = {
             name: frozenset(wire.number for wire in template.wires)
             for name, template in self._supergraph.templates.items()
@@ -69,11 +79,11 @@ class Meter:
         return self._count(plan_support(self._supergraph, every)).parameters
 
     def _count(self, plan: Plan) -> Counts:
-        sets: dict[str, int] = {}
+        sets: dict[str, _Use] = {}
         _, flops = self._template(plan, "main", self._shapes, sets)
-        return Counts(sum(sets.values()), flops)
+        return Counts(sum(use.parameters for use in sets.values()), flops)
 
-    def _template(self, plan: Plan, name: str, inputs: Mapping[str, Shape], sets: dict[str, int]) -> tuple[Shape, int]:
+    def _template(self, plan: Plan, name: str, inputs: Mapping[str, Shape], sets: dict[str, _Use]) -> tuple[Shape, int]:
         """The shape of a template's output, and the FLOPs of one call; enters its parameter sets into `sets`."""
         steps = plan.templates[name]
         shapes, flops = dict(inputs), 0
@@ -83,7 +93,12 @@ class Meter:
                 use = self._use(node.operation, read)
                 shape, cost = use.shape, use.flops
                 if use.weights:
-                    sets[weight_key(steps.template, node)] = sum(math.prod(spec.shape) for spec in use.weights)
+                    key = weight_key(steps.template, node)
+                    shared = sets.setdefault(key, use)
+                    if shared is not use and shared.weights != use.weights:
+                        raise SpaceError(
+                            f"nodes that share the weights '{key}' disagree: {shared.weights} and {use.weights}"
+                        )
             elif node.role == "merge":
                 shape = read[0]
                 additions = len(read) - 1 + (node.combine == "mean" and len(read) > 1)
@@ -102,6 +117,7 @@ class Meter:
             declared = self._operations[operation.name]
             shape = declared.shape(options, shapes)
             flops = declared.flops(options, shapes) + sum(self._use(part, (shape,)).flops for part in operation.parts)
-            found = _Use(shape, declared.weights(options, shapes), flops)
+            weights = declared.weights(options, shapes)
+            found = _Use(shape, weights, sum(math.prod(spec.shape) for spec in weights), flops)
             self._uses[operation, shapes] = found
         return found

@@ -118,7 +118,7 @@ class Template:
     def open_wires(self, architecture: Mapping[str, str]) -> frozenset[int]:
         """The wires whose condition holds under the choices of `architecture`.
 
-        In time proportional to the choices, not to the alternatives: of a cell of 64 nodes one wire in 60 is looked at.
+        In time proportional to the choices, not to the alternatives: of a cell of 64 nodes one wire in 25 is looked at.
         """
         asking, unasked = self._wires_by_choice
         candidates = [wire for choice in architecture.items() for wire in asking.get(choice, ())]

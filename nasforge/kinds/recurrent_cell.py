@@ -21,14 +21,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nasforge.components import Options, Shape, SpaceKind
+from nasforge.components import Options, SpaceKind
 from nasforge.graph.builder import GraphBuilder, TemplateBuilder
 from nasforge.graph.supergraph import OperationUse
 from nasforge.published.recurrent import ENCODINGS
 from nasforge.space.decision import ALWAYS, NEVER, Condition, Term, all_of
 from nasforge.space.decision import Literal as Sign
 from nasforge.space.distinct import rooted_trees
-from nasforge.spec.choices import Activation, ChooseActivation, ChooseCount, ChooseInput
+from nasforge.spec.choices import Activation, ChooseActivation, ChooseCount, ChooseInput, Count
 
 SHARE_KEYS: Mapping[str, str] = {
     "node": "node{node}.{side}",
@@ -97,7 +97,7 @@ class RecurrentCellSpec(Options):
     """
 
     kind: Literal["recurrent_cell"] = "recurrent_cell"
-    nodes: Annotated[int, Field(ge=1, le=64)] | ChooseCount
+    nodes: Count | ChooseCount
     first: FirstNode | None = None
     each: NodeChoice
     output: CellOutput = CellOutput()
@@ -219,11 +219,6 @@ def _leaf_at(spec: RecurrentCellSpec, node: int, size: int) -> Term | None:
     return tuple(Sign(f"node{l}.input", f"node{node}", positive=False) for l in range(node + 1, size))
 
 
-def shapes(spec: RecurrentCellSpec, width: int) -> Mapping[str, Shape]:
-    """Input, state and mask have the width of the state."""
-    return {"inputs": (width,), "state": (width,), "mask": (width,)}
-
-
 def references(spec: RecurrentCellSpec) -> Mapping[str, RecurrentCellSpec]:
     """The one-node cell: a single highway step with an identity candidate, by the same recipe.
 
@@ -259,7 +254,6 @@ KIND = SpaceKind(
     config=RecurrentCellSpec,
     build=build,
     share=tuple(SHARE_KEYS),
-    shapes=shapes,
     references=references,
     distinct=distinct,
     encodings=ENCODINGS,

@@ -126,6 +126,21 @@ class SearchSpace:
             choices.append((decision.name, option))
         return Architecture(tuple(choices))
 
+    def everything(self) -> tuple[Architecture, ...]:
+        """Every architecture, in the order of the options; for spaces whose `size` fits into memory."""
+        begun: list[tuple[tuple[str, str], ...]] = [()]
+        for decision in self.decisions:
+            begun = [
+                made
+                for choices in begun
+                for made in (
+                    [(*choices, (decision.name, option)) for option in decision.options]
+                    if decision.when.holds(dict(choices))
+                    else [choices]
+                )
+            ]
+        return tuple(Architecture(choices) for choices in begun)
+
     # Validity and encoding -------------------------------------------------------------------------------------------
 
     def architecture(self, choices: Mapping[str, str]) -> Architecture:

@@ -105,6 +105,10 @@ def _different(numbers: tuple[int, ...]) -> tuple[int, ...]:
     return numbers
 
 
+Count = Annotated[int, Field(ge=1, le=64)]
+"""A number of nodes."""
+
+
 class ChooseCount(Options):
     """One number of nodes of a list: ``{choose: 1, from: [1, 2, 4, 8]}``.
 
@@ -115,7 +119,7 @@ class ChooseCount(Options):
 
     choose: One = 1
     from_: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=64)], ...],
+        tuple[Count, ...],
         Field(alias="from", min_length=1, strict=False),
         AfterValidator(_different),
     ]

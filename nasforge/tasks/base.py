@@ -83,7 +83,7 @@ class Task(ABC):
 
     @abstractmethod
     def input_shapes(self, width: int) -> Mapping[str, Shape]:
-        """The shapes that a network of `width` features gets, without time and batch."""
+        """The shapes that a network of `width` features gets, without time and batch (`TaskKind.shapes`)."""
 
     @abstractmethod
     def shell(self, width: int, recipe: Any, seed: int) -> nn.Module:

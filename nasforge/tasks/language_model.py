@@ -25,7 +25,7 @@ from nasforge.tasks.base import Metric, Score, Split, StepLoss, Task
 from nasforge.tasks.decoder import decoder_nll
 from nasforge.tasks.language_data import used_tokens
 from nasforge.tasks.lstm_reference import LstmCore, lstm_width
-from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe
+from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe, input_shapes
 
 EVALUATION_WINDOW = 200
 """Words per call in evaluation; bounds memory, does not change the result."""
@@ -66,8 +66,8 @@ class LanguageModel(Task):
         }
 
     def input_shapes(self, width: int) -> Mapping[str, Shape]:
-        """Words, state and state mask, each of `width` features."""
-        return {"inputs": (width,), "state": (width,), "mask": (width,)}
+        """See `Task`."""
+        return input_shapes(self._config, width)
 
     def shell(self, width: int, recipe: LanguageModelRecipe, seed: int) -> LanguageModelShell:
         """See `Task`."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from nasforge.components import Options, TaskKind
+from nasforge.components import Options, Shape, TaskKind
 from nasforge.errors import suggest
 from nasforge.recipe import Fraction, NotNegative, Positive, Recipe
 
@@ -107,6 +108,11 @@ class LanguageModelRecipe(Recipe):
     embedding_init_range: Positive = 0.1
 
 
+def input_shapes(config: LanguageModelOptions, width: int) -> Mapping[str, Shape]:
+    """Words, state and state mask, each of `width` features."""
+    return {"inputs": (width,), "state": (width,), "mask": (width,)}
+
+
 TASKS: tuple[TaskKind, ...] = (
     TaskKind(
         name="language_model",
@@ -116,6 +122,7 @@ TASKS: tuple[TaskKind, ...] = (
         recipe=LanguageModelRecipe,
         prepare="nasforge.tasks.language_data:prepare",
         kinds=("recurrent_cell",),
+        shapes=input_shapes,
         references=("lstm",),
         data_key="corpus",
         search_recipe={"learning_rate": 8e-3},

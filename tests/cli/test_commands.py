@@ -62,10 +62,26 @@ def test_check_counts_parameters_flops_and_the_bank() -> None:
     assert report["flops"]["min"] < report["flops"]["median"] < report["flops"]["max"]
     # Shared by node, so the bank is as large as one cell of the search's width.
     assert report["bank_bytes"] == 4 * (13 * 96 * 192 + 192)
-    assert (report["sampled"], report["hidden"]) == (1000, 128)
+    assert [report[key] for key in ("counted", "exhaustive", "seed")] == [1000, False, 0]
+    assert [report[key] for key in ("hidden", "bank_hidden")] == [128, 96]
     text = " ".join(nasforge("check", "spaces/ptb_rnn.yaml", cwd=ROOT).stdout.split())
-    assert "of 1,000 sampled architectures: parameters 426,240 / 426,240 / 426,240 FLOPs" in text
-    assert "shared bank of the search: 0.9 MiB" in text
+    assert "1,000 architectures drawn uniformly (seed 0): min median max parameters 426,240 426,240 426,240" in text
+    assert "shared bank of the search, 96 features in float32: 0.9 MiB" in text
+
+
+def test_check_takes_overrides_and_counts_small_spaces_whole() -> None:
+    done = nasforge("check", "spaces/ptb_rnn.yaml", "spaces/rnn_small.yaml", "space.nodes=2", "--json", cwd=ROOT)
+    for report in json.loads(done.stdout):
+        assert (report["size"], report["counted"], report["exhaustive"], report["seed"]) == (16, 16, True, None)
+    # Of two nodes the cheapest has two identities, the dearest none: 128 FLOPs each.
+    assert report["flops"]["max"] - report["flops"]["min"] == 2 * 128
+    assert "all 16 architectures:" in nasforge("check", "spaces/ptb_rnn.yaml", "space.nodes=2", cwd=ROOT).stdout
+    for arguments, said in (
+        (["space.nodes=2"], "name the space file"),
+        (["spaces/ptb_rnn.yaml", "space.nodez=2"], "override 'space.nodez=2': unknown key 'nodez'"),
+    ):
+        done = nasforge("check", *arguments, cwd=ROOT)
+        assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def _profiles(path: Path) -> list[str]:

@@ -9,13 +9,16 @@ from helpers import OPERATIONS, cell, cell_spec, choices, compiled, everything, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasforge.errors import PluginError
+from nasforge.errors import PluginError, SpaceError
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.interpreter import Program
+from nasforge.graph.builder import GraphBuilder
 from nasforge.graph.count import Meter
 from nasforge.graph.plan import plan_architecture
-from nasforge.graph.supergraph import Supergraph
-from nasforge.kinds.recurrent_cell import KIND, SHARE_KEYS
+from nasforge.graph.supergraph import OperationUse, Supergraph
+from nasforge.kinds.recurrent_cell import SHARE_KEYS
+from nasforge.tasks.language_model import LanguageModel
+from nasforge.tasks.options import TASKS
 
 W = 4
 
@@ -81,7 +84,22 @@ def test_an_operation_that_nobody_registers_is_named() -> None:
         Meter(supergraph, without, shapes(W)).count(choices(["tanh"], []))
 
 
-def test_the_kind_states_the_shapes_of_every_input_of_main() -> None:
-    stated = KIND.shapes(cell_spec(2), 7)
-    assert stated == shapes(7)
+def test_the_task_states_the_shapes_of_every_input_of_main(task: LanguageModel) -> None:
+    (kind,) = (kind for kind in TASKS if kind.name == "language_model")
+    stated = kind.shapes(None, 7)
+    assert stated == task.input_shapes(7) == shapes(7)
     assert set(stated) == set(cell(2).main.inputs)
+
+
+def test_nodes_that_share_a_set_but_not_its_shape_are_refused() -> None:
+    builder = GraphBuilder()
+    main = builder.template("main")
+    x, y = main.input("x"), main.input("y")
+    use = OperationUse("projection", (("bias", False),))
+    main.op("left", use, [x], share="one")
+    main.op("right", use, [y], share="one")
+    main.output(main.op("sum", OperationUse("add"), ["left", "right"]))
+    supergraph = builder.finish()
+    assert Meter(supergraph, OPERATIONS, {"x": (2,), "y": (2,)}).count({}).parameters == 2 * 4
+    with pytest.raises(SpaceError, match="share the weights 'main/one' disagree"):
+        Meter(supergraph, OPERATIONS, {"x": (2,), "y": (3,)}).count({})

@@ -61,6 +61,15 @@ def test_size_equals_brute_force_count(space: SearchSpace) -> None:
     assert space.size == len(everything(space))
 
 
+@given(spaces())
+@settings(deadline=None, max_examples=50)
+def test_everything_is_what_brute_force_lists_each_once_and_valid(space: SearchSpace) -> None:
+    listed = space.everything()
+    assert all(space.architecture(each) == each for each in listed)
+    assert {each.digest for each in listed} == {space.architecture(each).digest for each in everything(space)}
+    assert len(listed) == len(set(listed)) == space.size
+
+
 @given(spaces(), st.integers(0, 2**32))
 @settings(deadline=None, max_examples=100)
 def test_a_sample_is_valid_and_in_order(space: SearchSpace, seed: int) -> None:
