@@ -13,6 +13,7 @@ import networkx as nx
 
 import nasforge.ops.recurrent
 from nasforge.graph.builder import GraphBuilder
+from nasforge.graph.picture import Picture, architecture_picture, space_picture
 from nasforge.graph.supergraph import Supergraph, Template
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec, build
 from nasforge.space.architecture import Architecture
@@ -124,6 +125,16 @@ def _template_lines(template: Template) -> Iterator[str]:
             yield f"    wire {number} {template.wires[number].source} when {template.wires[number].when}"
         for key, mode, source in node.bind:
             yield f"    {mode} {key} <- {source}"
+
+
+def pictures(supergraph: Supergraph) -> list[Picture]:
+    """An architecture, the space, and the one laid over the other."""
+    architecture = supergraph.space.sample(random.Random(0))
+    return [
+        architecture_picture(supergraph, architecture, title="an architecture"),
+        space_picture(supergraph),
+        space_picture(supergraph, architecture=architecture),
+    ]
 
 
 def golden_text(name: str, text: str) -> str:

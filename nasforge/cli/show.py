@@ -176,11 +176,16 @@ def _of_run(directory: RunDirectory, plugins: Plugins) -> _Subject:
 def _notes(result: dict[str, Any]) -> tuple[str, ...]:
     trained, proxy = result["best"]["trained"], result["best"]["proxy"]
     return (
-        f"trained from scratch: test {trained['metric']} {trained['test']}, valid {trained['valid']} "
+        f"trained from scratch: test {trained['metric']} {_short(trained['test'])}, valid {_short(trained['valid'])} "
         f"after {trained['epochs']} epochs, {result['best']['parameters']:,} parameters",
-        f"proxy (shared weights, not the result): valid {proxy['metric']} {proxy['value']}",
+        f"proxy (shared weights, not the result): valid {proxy['metric']} {_short(proxy['value'])}",
         result["verdict"]["text"],
     )
+
+
+def _short(score: float | None) -> str:
+    """As the verdict writes it; all digits are in the file."""
+    return "not finite" if score is None else f"{score:.2f}"
 
 
 def _of_architecture(path: Path, plugins: Plugins) -> _Subject:

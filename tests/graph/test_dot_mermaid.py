@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import random
 import re
 import shutil
 import subprocess
@@ -13,11 +12,12 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from helpers import pictures
 
 from nasforge.cli.common import load_plugins
 from nasforge.graph.dot import dot
 from nasforge.graph.mermaid import mermaid
-from nasforge.graph.picture import Arrow, Box, Picture, architecture_picture, space_picture
+from nasforge.graph.picture import Arrow, Box, Picture
 from nasforge.run.compile import compile_space
 from nasforge.spec.run_spec import load_run_spec
 
@@ -175,13 +175,7 @@ def _decoded(label: str) -> str:
 
 def _pictures() -> list[Picture]:
     spec = load_run_spec(ROOT / "spaces" / "ptb_rnn.yaml", load_plugins(None), profile=None, overrides=())
-    supergraph = compile_space(spec, "search")
-    architecture = supergraph.space.sample(random.Random(0))
-    return [
-        architecture_picture(supergraph, architecture, title="an architecture"),
-        space_picture(supergraph),
-        space_picture(supergraph, architecture=architecture),
-    ]
+    return pictures(compile_space(spec, "search"))
 
 
 def _hostile() -> Picture:

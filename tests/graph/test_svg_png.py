@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import re
 import struct
 from xml.etree import ElementTree
 
 import pytest
+from helpers import cell, pictures
 
-import nasforge.ops.recurrent
-from nasforge.graph.builder import GraphBuilder
-from nasforge.graph.picture import Arrow, Box, Picture, architecture_picture, space_picture
+from nasforge.graph.picture import Arrow, Box, Picture
 from nasforge.graph.png import png_bytes
-from nasforge.graph.supergraph import Supergraph
 from nasforge.graph.svg import svg
-from nasforge.kinds.recurrent_cell import RecurrentCellSpec, build
 
 _HOSTILE = '<script>alert("x")</script>&\'$\\frac{1$]]>'
-
-
-def _cell(nodes: int) -> Supergraph:
-    operations = {operation.name: operation for operation in nasforge.ops.recurrent.OPERATIONS}
-    block = {"nodes": nodes, "each": {"op": {"choose": 1, "from": ["tanh", "relu", "sigmoid", "identity"]}}}
-    spec = RecurrentCellSpec.model_validate(block, context={"operations": operations})
-    builder = GraphBuilder()
-    build(spec, builder, "search", "node")
-    return builder.finish()
-
-
-def _pictures() -> list[Picture]:
-    supergraph = _cell(12)
-    architecture = supergraph.space.sample(random.Random(0))
-    return [
-        architecture_picture(supergraph, architecture, title="an architecture"),
-        space_picture(supergraph),
-        space_picture(supergraph, architecture=architecture),
-    ]
 
 
 def _hostile() -> Picture:
@@ -56,7 +33,7 @@ def _texts(document: str) -> list[str]:
 
 def test_svg_is_xml_of_plain_shapes_only() -> None:
     allowed = {f"{{http://www.w3.org/2000/svg}}{tag}" for tag in ("svg", "title", "rect", "path", "polygon", "text")}
-    for picture in (*_pictures(), _hostile()):
+    for picture in (*pictures(cell(12)), _hostile()):
         root = ElementTree.fromstring(svg(picture))
         assert {element.tag for element in root.iter()} <= allowed
         names = {name for element in root.iter() for name in element.attrib}
@@ -64,7 +41,7 @@ def test_svg_is_xml_of_plain_shapes_only() -> None:
 
 
 def test_svg_shows_every_label_and_operation() -> None:
-    for picture in _pictures():
+    for picture in pictures(cell(12)):
         shown = _texts(svg(picture))
         for box in picture.boxes:
             for word in (*box.lines, *box.options):
@@ -72,7 +49,7 @@ def test_svg_shows_every_label_and_operation() -> None:
 
 
 def test_svg_has_one_course_and_one_head_per_arrow() -> None:
-    for picture in _pictures():
+    for picture in pictures(cell(12)):
         document = svg(picture)
         assert document.count("<path ") == document.count("<polygon ") == len(picture.arrows)
 
@@ -86,12 +63,12 @@ def test_hostile_names_are_text_in_the_svg() -> None:
 
 
 def test_numbers_of_the_svg_are_short_and_finite() -> None:
-    for picture in _pictures():
+    for picture in pictures(cell(12)):
         document = svg(picture)
         assert not re.search(r"nan|inf\b|\d\.\d{3}|\de[-+]?\d", re.sub(r"<text.*?</text>|#\w{6}", "", document))
 
 
-@pytest.mark.parametrize("make", [_hostile, lambda: _pictures()[0], lambda: _pictures()[2]])
+@pytest.mark.parametrize("make", [_hostile, lambda: pictures(cell(12))[0], lambda: pictures(cell(12))[2]])
 def test_png_is_a_png_of_the_size_of_the_svg(make: object) -> None:
     assert callable(make)
     picture = make()
@@ -106,7 +83,7 @@ def test_png_is_a_png_of_the_size_of_the_svg(make: object) -> None:
 
 
 def test_png_is_the_same_twice() -> None:
-    picture = _pictures()[0]
+    picture = pictures(cell(12))[0]
     assert png_bytes(picture, dpi=60) == png_bytes(picture, dpi=60)
 
 
