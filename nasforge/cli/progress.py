@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from abc import abstractmethod
@@ -14,6 +13,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from nasforge.data.files import discard_standard_output
 from nasforge.run.plan import Job
 from nasforge.run.runner import Observer
 from nasforge.spec.run_spec import RunSpec
@@ -35,9 +35,7 @@ class _LastingConsole(Console):
     def on_broken_pipe(self) -> None:
         """Called by rich. What Python still flushes at its end must not meet the closed pipe either."""
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        discard_standard_output()
 
 
 class View(Observer):

@@ -13,8 +13,9 @@ from nasforge.errors import DataError, SpecError, UsageError
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
 from nasforge.run.directory import RunDirectory, claim, claim_next
-from nasforge.run.runner import Runner, start_run, versions
+from nasforge.run.runner import Runner
 from nasforge.run.spec_of_run import spec_of
+from nasforge.run.start import start_run, versions
 from nasforge.spec.run_spec import RunSpec, load_run_spec
 
 RUNS = Path("runs")

@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,13 @@ _ADVICE: Mapping[int, str] = {
 # What a rename answers where a folder that holds files is in the way; on Windows any folder.
 _IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST) if os.name != "nt" else (errno.EACCES,)
 _CHOICES = "--run-dir, $NASFORGE_DATA and $NASFORGE_CACHE choose where nasforge writes."
+
+
+def discard_standard_output() -> None:
+    """From here on, what is printed goes nowhere: its reader has gone, and the closed pipe would be an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def make_folder(path: Path) -> None:

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import queue
 import socket
-import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nasforge import __version__
 from nasforge.data.files import (
     append_line,
     make_folder,
@@ -34,16 +29,14 @@ from nasforge.graph.supergraph import Supergraph
 from nasforge.graph.svg import svg
 from nasforge.plugins import Plugins
 from nasforge.run.compile import compile_space
-from nasforge.run.directory import FORMAT, RunDirectory
+from nasforge.run.directory import RunDirectory
 from nasforge.run.plan import Job, ready
 from nasforge.run.pool import Message, Pool
 from nasforge.run.result import build_result, to_json
 from nasforge.run.spec_of_run import jobs_of
+from nasforge.run.start import n_workers, now, versions
 from nasforge.space.architecture import Architecture
-from nasforge.spec.resolved import to_yaml
 from nasforge.spec.run_spec import RunSpec
-
-VERSIONED = ("torch", "numpy", "pydantic", "networkx")
 
 
 class Observer(ABC):
@@ -68,57 +61,6 @@ class Observer(ABC):
     @abstractmethod
     def job_finished(self, job: Job, seconds: float) -> None:
         """A job's files are in place."""
-
-
-def start_run(
-    directory: RunDirectory,
-    spec: RunSpec,
-    *,
-    source: bytes,
-    arguments: Mapping[str, Any],
-    device: str,
-    threads: int,
-    base: Path,
-    data: str,
-    plugin_files: Sequence[Path],
-) -> None:
-    """Write what a run needs to be done, or gone on with, by anybody: ``space.yaml``, ``resolved.yaml``, ``run.json``.
-
-    Args:
-        directory: claimed by this process.
-        spec: what is to be done.
-        source: the bytes of the user's file.
-        arguments: of the command line, for the record.
-        device: e.g. ``cpu``.
-        threads: per worker process.
-        base: the folder that relative paths in the spec start from.
-        data: what identifies the data (`TaskKind.prepare`).
-        plugin_files: plugin files named on the command line.
-    """
-    write_bytes_atomically(directory.path / "space.yaml", source)
-    write_text_atomically(directory.path / "resolved.yaml", to_yaml(spec.resolved()))
-    directory.write_run(
-        {
-            "format": FORMAT,
-            "status": "started",
-            "name": spec.name,
-            "seed": spec.seed,
-            "profile": spec.profile,
-            "arguments": dict(arguments),
-            "device": device,
-            "threads": threads,
-            "workers": n_workers(spec),
-            "backend": "python",
-            "base": str(base),
-            "data": data,
-            "plugin_files": [str(path) for path in plugin_files],
-            "versions": versions(),
-            "git_commit": _git_commit(base),
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": _now(),
-        }
-    )
 
 
 class Runner:
@@ -165,7 +107,7 @@ class Runner:
         except Exception:
             self._status("failed")
             raise
-        self._status("done", ended=_now())
+        self._status("done", ended=now())
         return result
 
     def _do(self, finished: set[str]) -> None:
@@ -181,7 +123,7 @@ class Runner:
                 for worker, job in zip(pool.idle(), ready(self._jobs, finished, taken), strict=False):
                     worker.give(job)
                     self._started[job.name] = time.monotonic()
-                    self._time({"job": job.name, "started": _now()})
+                    self._time({"job": job.name, "started": now()})
                     self._observer.job_started(job)
                 message = _next(pool.inbox)
                 if message is not None:
@@ -205,7 +147,7 @@ class Runner:
             seconds = time.monotonic() - self._started[job.name]
             finished.add(job.name)
             self._write_journal(finished)
-            self._time({"job": job.name, "ended": _now(), "seconds": round(seconds, 3)})
+            self._time({"job": job.name, "ended": now(), "seconds": round(seconds, 3)})
             self._observer.job_finished(job, seconds)
 
     def _write_journal(self, finished: set[str]) -> None:
@@ -262,39 +204,9 @@ class Runner:
         append_line(self._directory.path / "timing.jsonl", json.dumps(entry), durable=False)
 
 
-def n_workers(spec: RunSpec) -> int:
-    """Processes that train side by side: as told, else two where there are two cores."""
-    return spec.workers if spec.workers is not None else min(2, os.cpu_count() or 1)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that numbers depend on."""
-    libraries = {name: metadata.version(name) for name in VERSIONED}
-    return {"nasforge": __version__, "python": platform.python_version(), **libraries}
-
-
-def _git_commit(folder: Path) -> str | None:
-    """The commit of the repository that the space file stands in; None where there is none, or no git."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def _next(inbox: queue.Queue[Message]) -> Message | None:
     """The next message, or None after a moment, so that a Ctrl-C is never kept waiting."""
     try:
         return inbox.get(timeout=0.5)
     except queue.Empty:
         return None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from toy import nasforge, write_toy
 
 from nasforge.run.directory import claim_next
-from nasforge.run.runner import _git_commit
+from nasforge.run.start import git_commit
 
 Done = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -39,14 +39,14 @@ def test_a_run_leaves_everything_that_the_interface_names(toy_run: Done) -> None
 
 def test_the_commit_of_the_repository_around_the_space_is_recorded(toy_run: Done, tmp_path: Path) -> None:
     assert read(toy_run[0] / "run.json")["git_commit"] is None
-    assert _git_commit(tmp_path) is None
+    assert git_commit(tmp_path) is None
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
     who = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
     head = subprocess.run(["git", "-C", str(tmp_path), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    assert _git_commit(tmp_path) == head.stdout.strip()
+    assert git_commit(tmp_path) == head.stdout.strip()
 
 
 def test_the_result_says_what_was_found_and_what_it_cost(toy_run: Done) -> None:
@@ -164,7 +164,15 @@ def test_ctrl_c_leaves_a_message_and_a_run_that_resumes(toy_run: Done) -> None:
     run, _ = toy_run
     folder = run.parent
     command = [sys.executable, "-m", "nasforge", "run", "toy.yaml", "train.epochs=40", "--run-dir", "stopped"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A background job of a script ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     stopped = folder / "stopped"
     deadline = time.monotonic() + 120
     while not (stopped / "checkpoints" / "search" / "manifest.json").exists():

@@ -1,0 +1,103 @@
+"""What is recorded when a run begins: enough for anybody to do it, or to go on with it, and where it was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nasforge import __version__
+from nasforge.data.files import write_bytes_atomically, write_text_atomically
+from nasforge.run.directory import FORMAT, RunDirectory
+from nasforge.spec.resolved import to_yaml
+from nasforge.spec.run_spec import RunSpec
+
+VERSIONED = ("torch", "numpy", "pydantic", "networkx")
+
+
+def start_run(
+    directory: RunDirectory,
+    spec: RunSpec,
+    *,
+    source: bytes,
+    arguments: Mapping[str, Any],
+    device: str,
+    threads: int,
+    base: Path,
+    data: str,
+    plugin_files: Sequence[Path],
+) -> None:
+    """Write what a run needs to be done, or gone on with, by anybody: ``space.yaml``, ``resolved.yaml``, ``run.json``.
+
+    Args:
+        directory: claimed by this process.
+        spec: what is to be done.
+        source: the bytes of the user's file.
+        arguments: of the command line, for the record.
+        device: e.g. ``cpu``.
+        threads: per worker process.
+        base: the folder that relative paths in the spec start from.
+        data: what identifies the data (`TaskKind.prepare`).
+        plugin_files: plugin files named on the command line.
+    """
+    write_bytes_atomically(directory.path / "space.yaml", source)
+    write_text_atomically(directory.path / "resolved.yaml", to_yaml(spec.resolved()))
+    directory.write_run(
+        {
+            "format": FORMAT,
+            "status": "started",
+            "name": spec.name,
+            "seed": spec.seed,
+            "profile": spec.profile,
+            "arguments": dict(arguments),
+            "device": device,
+            "threads": threads,
+            "workers": n_workers(spec),
+            "backend": "python",
+            "base": str(base),
+            "data": data,
+            "plugin_files": [str(path) for path in plugin_files],
+            "versions": versions(),
+            "git_commit": git_commit(base),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": now(),
+        }
+    )
+
+
+def n_workers(spec: RunSpec) -> int:
+    """Processes that train side by side: as told, else two where there are two cores."""
+    return spec.workers if spec.workers is not None else min(2, os.cpu_count() or 1)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers depend on."""
+    libraries = {name: metadata.version(name) for name in VERSIONED}
+    return {"nasforge": __version__, "python": platform.python_version(), **libraries}
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit of the repository that the space file stands in; None where there is none, or no git."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def now() -> str:
+    """The time in UTC, to the millisecond; for ``run.json`` and ``timing.jsonl`` only."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
