@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -14,6 +14,7 @@ from nasforge.components import (
     ControllerKind,
     ExecutorKind,
     ExecutorOptions,
+    Family,
     Operation,
     Options,
     SpaceKind,
@@ -148,6 +149,8 @@ def component_faults(component: object, section: Section) -> list[str]:
     elif not isinstance(data.build, str) or not _DOTTED.fullmatch(data.build):
         found = printable(repr(data.build), 60)
         faults.append(f"the build of {where} must be a dotted name 'package.module:factory', found {found}")
+    if isinstance(component, Operation):
+        faults += _operation_faults(component, where)
     if isinstance(component, StrategyKind):
         faults += [
             f"{name} of {where} must be a function"
@@ -161,6 +164,26 @@ def component_faults(component: object, section: Section) -> list[str]:
             found = printable(repr(component.prepare), 60)
             faults.append(f"the prepare of {where} must be a dotted name 'package.module:function', found {found}")
         faults += _recipe_faults(component, where)
+    return faults
+
+
+def _operation_faults(operation: Operation, where: str) -> list[str]:
+    faults: list[str] = []
+    families: Any = operation.families
+    if not isinstance(families, tuple) or not families or not all(each in get_args(Family) for each in families):
+        known = ", ".join(get_args(Family))
+        faults.append(f"the families of {where} must be a tuple of at least one of {known}, found {families!r}")
+    if _is_options(operation.config):
+        fields = operation.config.model_fields
+        faults += [
+            f"the config of {where} names '{name}' in 'given', which must be a field with a default"
+            for name in sorted(operation.config.given)
+            if name not in fields or fields[name].is_required()
+        ]
+        # Identity is replaced by a factorised reduction where a cell halves its inputs.
+        of_images = isinstance(families, tuple) and "image" in families and operation.name != "identity"
+        if of_images and "stride" not in operation.config.given:
+            faults.append(f"the config of {where} must have the field 'stride', 1 or 2, in 'given': it is for images")
     return faults
 
 

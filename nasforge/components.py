@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -23,7 +23,13 @@ Shape = tuple[int, ...]
 
 
 class Options(BaseModel):
-    """Base of every model of what users write: unknown keys refused, strict types, finite numbers, frozen."""
+    """Base of every model of what users write: unknown keys refused, strict types, finite numbers, frozen.
+
+    Attributes:
+        given: fields that nasforge fills in and no user writes.
+    """
+
+    given: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True, populate_by_name=True
@@ -38,6 +44,10 @@ def _not_a_switch(value: Any) -> Any:
 
 One = Annotated[Literal[1], BeforeValidator(_not_a_switch)]
 """The number 1; a plain ``Literal[1]`` takes ``true`` too, since True == 1."""
+
+Family = Literal["activation", "image", "structure"]
+NAMED_FAMILIES: tuple[Family, ...] = ("activation", "image")
+"""Those whose operations can be named in YAML."""
 
 
 class NoOptions(Options):
@@ -61,11 +71,34 @@ class WeightSpec:
     init: Literal["uniform", "zeros", "ones"] = "uniform"
 
 
+@dataclass(frozen=True)
+class NormSpec:
+    """One batch norm of an operation: a scale and an offset for every channel, and running statistics.
+
+    Attributes:
+        name: unique in the operation, e.g. ``norm``.
+        channels: the number of channels.
+    """
+
+    name: str
+    channels: int
+
+    @property
+    def weights(self) -> tuple[WeightSpec, WeightSpec]:
+        """Its weights: ``NAME.scale``, which starts at 1, and ``NAME.offset``."""
+        scale = WeightSpec(f"{self.name}.scale", (self.channels,), init="ones")
+        return scale, WeightSpec(f"{self.name}.offset", (self.channels,), init="zeros")
+
+
 def _same_shape(config: Any, shapes: Sequence[Shape]) -> Shape:
     return shapes[0]
 
 
 def _no_weights(config: Any, shapes: Sequence[Shape]) -> tuple[WeightSpec, ...]:
+    return ()
+
+
+def _no_norms(config: Any, shapes: Sequence[Shape]) -> tuple[NormSpec, ...]:
     return ()
 
 
@@ -83,20 +116,26 @@ class Operation:
     Attributes:
         name: as written in YAML.
         summary: one line for listings.
-        build: dotted name of ``factory(config, *parts) -> function(*inputs, *weights) -> Tensor``; `parts` are the
-            functions of the operations that a use of it is made of (none for activations). The function must not keep
-            state and must treat leading dimensions (time, batch) as independent.
+        build: dotted name of ``factory(config, *parts) -> function(*inputs, *weights, *norms) -> Tensor``; `parts` are
+            the functions of the operations that a use of it is made of (none for activations), `norms` are functions
+            from a value to a value, one for each of its batch norms. The function must not keep state and must treat
+            leading dimensions as independent. Shapes of one number, features, have two of them, time and batch; those
+            of three, (channels, height, width), have one, the batch.
         source: ``source(config, inputs, weights, parts) -> str``: the same computation as one expression of plain torch
-            (``torch``, ``F``, arithmetic and `helpers`), given the expressions of the inputs and of the weights; a part
-            is a function from an expression to an expression. It is what an exported network consists of; the contract
-            tests compare it with `build`.
+            (``torch``, ``F``, arithmetic and `helpers`), given the expressions of the inputs and of the weights, which
+            those of the norms follow (each a function of one value: in a network a ``nn.BatchNorm2d``); a part is a
+            function from an expression to an expression. It is what an exported network consists of; the contract tests
+            compare it with `build`.
         helpers: source of top-level functions that `source` calls; equal texts are written once.
-        family: where it can be used: ``activation`` (element-wise, in recurrent cells) or ``structure`` (used by kinds,
-            never named in YAML).
+        families: where it can be used: ``activation`` (element-wise, in recurrent cells), ``image`` (in networks of
+            images: keeps channels and the memory format of its input) or ``structure`` (used by kinds, never named in
+            YAML).
         config: pydantic model of its parameters.
         shape: ``shape(config, input shapes) -> output shape``, without batch and time.
         weights: ``weights(config, input shapes) -> specs`` of its parameter set, in the order that `build` takes them.
         flops: ``flops(config, input shapes) -> int`` for one example and one time step; a multiply-add counts two.
+        norms: ``norms(config, input shapes) -> specs`` of its batch norms, which alone may mix the examples of a batch.
+            Whether they take the statistics of the batch or running ones is the executor's affair.
     """
 
     name: str
@@ -104,11 +143,12 @@ class Operation:
     build: str
     source: Callable[[Any, Sequence[str], Sequence[str], Sequence[Callable[[str], str]]], str]
     helpers: tuple[str, ...] = ()
-    family: Literal["activation", "structure"] = "structure"
+    families: tuple[Family, ...] = ("structure",)
     config: type[Options] = NoOptions
     shape: Callable[[Any, Sequence[Shape]], Shape] = _same_shape
     weights: Callable[[Any, Sequence[Shape]], tuple[WeightSpec, ...]] = _no_weights
     flops: Callable[[Any, Sequence[Shape]], int] = _one_per_element
+    norms: Callable[[Any, Sequence[Shape]], tuple[NormSpec, ...]] = _no_norms
 
 
 def activation(
@@ -134,7 +174,7 @@ def activation(
     def flops(options: Options, shapes: Sequence[Shape]) -> int:
         return flops_per_element * _one_per_element(options, shapes)
 
-    return Operation(name, summary, build, expression, family="activation", config=config, flops=flops)
+    return Operation(name, summary, build, expression, families=("activation",), config=config, flops=flops)
 
 
 @dataclass(frozen=True)
@@ -158,6 +198,21 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Which network of a space is built.
+
+    Attributes:
+        name: ``search`` (all architectures on shared weights) or ``final`` (one, trained from scratch).
+        share: the sharing scope of weights, one of the kind's.
+        stack: for the final network what it does differently, an instance of the kind's ``stack``; None for nothing.
+    """
+
+    name: Literal["search", "final"]
+    share: str
+    stack: Any = None
+
+
+@dataclass(frozen=True)
 class SpaceKind:
     """A way to declare a search space.
 
@@ -165,25 +220,33 @@ class SpaceKind:
         name: the value of ``space.kind``.
         summary: one line for listings.
         config: pydantic model of the ``space`` block.
-        build: ``build(config, builder, stage, share)`` adds decisions and templates to the graph builder. It is a plain
-            function, because kinds know operations by name only and never import torch. `stage` is ``search`` or
-            ``final``; `share` is the executor's sharing scope.
+        build: ``build(config, builder, stage)`` adds decisions and templates to the graph builder. It is a plain
+            function, because kinds know operations by name only and never import torch. Both stages have the same
+            decisions.
         share: the sharing scopes that the kind can express, best default first.
-        references: ``references(config) -> {name: config}``: small fixed members of the same family that every run
-            trains beside the winner, each with exactly one architecture.
-        distinct: ``distinct(config)``: how many architectures there are up to isomorphism, as the canonical digest
-            tells them apart, by a closed formula; None where there is none for `config` (never an estimate).
+        references: ``references(config, stack) -> {name: config}``: small fixed networks that every run trains beside
+            the winner, each with exactly one architecture; the blocks are of this kind or another. `stack` is what
+            ``train.stack`` holds.
+        distinct: ``distinct(config, space)``: how many architectures there are up to isomorphism, as the canonical
+            digest tells them apart, by a closed formula; None where there is none for `config` and the decisions of
+            `space`, or where it takes more than about a second (never an estimate). ``nasforge check`` then lists the
+            architectures, if there are few or it is asked to.
         encodings: forms in which others publish its architectures, by their names.
+        shapes: ``shapes(config)``: the shape of each input of the template ``main``, where the space itself says it; by
+            default the task does, for the ``hidden`` features of ``executor`` and ``train``.
+        stack: pydantic model of ``train.stack``: what is different in the final network; None where nothing can be.
     """
 
     name: str
     summary: str
     config: type[Options]
-    build: Callable[[Any, GraphBuilder, Literal["search", "final"], str], None]
+    build: Callable[[Any, GraphBuilder, Stage], None]
     share: tuple[str, ...] = ("node",)
-    references: Callable[[Any], Mapping[str, Options]] = field(default=lambda config: {})
-    distinct: Callable[[Any], int | None] = field(default=lambda config: None)
+    references: Callable[[Any, Any], Mapping[str, Options]] = field(default=lambda config, stack: {})
+    distinct: Callable[[Any, SearchSpace], int | None] = field(default=lambda config, space: None)
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
+    shapes: Callable[[Any], Mapping[str, Shape]] | None = None
+    stack: type[Options] | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +262,10 @@ class ControllerKind:
     build: str
     config: type[Options] = NoOptions
     smallest_group: Callable[[Any], int] = field(default=lambda config: 1)
+
+
+SLICES = "slices"
+"""The capability of executors that train spaces in which numbers are searched."""
 
 
 class ExecutorOptions(Options):
@@ -217,12 +284,18 @@ class ExecutorOptions(Options):
 
 @dataclass(frozen=True)
 class ExecutorKind:
-    """Something that runs child models; `build` names a subclass of `nasforge.executors.base.Executor`."""
+    """Something that runs child models; `build` names a subclass of `nasforge.executors.base.Executor`.
+
+    Attributes:
+        capabilities: what it can do beyond choosing among alternatives: ``slices``, train spaces in which numbers are
+            searched (operation parameters, channels, the width).
+    """
 
     name: str
     summary: str
     build: str
     config: type[ExecutorOptions]
+    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -256,14 +329,16 @@ class TaskKind:
     Attributes:
         config: pydantic model of the ``task`` block.
         recipe: pydantic model of a training recipe (``executor.recipe`` and ``train.recipe``).
-        prepare: dotted name of ``prepare(config, recipes, base_folder) -> str``, called before a run begins or goes on:
-            it makes sure that the data is there and large enough, or raises DataError, and returns what identifies
-            the data (a digest); a run goes on only with equal data. It must not import torch.
+        prepare: dotted name of ``prepare(config, recipes, base_folder, shapes) -> str``, called before a run begins or
+            goes on; `shapes` are those of the networks' inputs where the space says them, else None. It makes sure that
+            the data is there, fits and is large enough, or raises DataError, and returns what identifies the data (a
+            digest); a run goes on only with equal data. It must not import torch.
         data_key: the key of the ``task`` block that names the data: faults of the data are shown at its line.
         kinds: the space kinds whose networks fit the task's shapes.
         shapes: ``shapes(config, width)``: the shape of each input of the template ``main``, without time and batch, for
             a network of `width` features; empty where only the data says it. Parameters and FLOPs are counted from it.
-        references: names of the well-known networks that every run trains beside the winner (`Task.reference_cores`).
+        references: names of what every run trains beside the winner: well-known networks (`Task.reference_cores`), or
+            ``largest``, the candidate of the search with the most parameters.
         search_recipe: what differs from the recipe's defaults when shared weights are trained.
     """
 

@@ -91,7 +91,7 @@ def _with_options(box: Box, label_width: float) -> Content:
     columns = -(-len(wide) // -(-len(wide) // columns))
     column = _column_widths(wide, columns)
     rows = -(-len(wide) // columns)
-    head = max(_HEAD, label_width + 8.0)
+    head = max(_HEAD, label_width + 14.0)
     height = rows * _CHIP_ROW + (rows - 1) * 2.0 + 8.0
     words = [
         Word(line, 4.0 + head / 2, height / 2 + LINE * (row - (len(box.lines) - 1) / 2), text_width(line))

@@ -9,7 +9,7 @@ import networkx as nx
 
 from nasforge.errors import SpaceError
 from nasforge.graph.check import check_supergraph
-from nasforge.graph.supergraph import Combine, Node, OperationUse, Supergraph, Template, Wire
+from nasforge.graph.supergraph import Chosen, Combine, Node, OperationUse, Supergraph, Template, Wire
 from nasforge.space.decision import ALWAYS, Condition, Decision, Role
 from nasforge.space.search_space import SearchSpace
 
@@ -22,6 +22,9 @@ class TemplateBuilder:
         self._nodes: dict[str, Node] = {}
         self._wires: list[Wire] = []
         self._output: str | None = None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._nodes
 
     def _add(self, node: Node) -> str:
         if node.name in self._nodes:
@@ -50,6 +53,13 @@ class TemplateBuilder:
         self._add(node)
         self._wires += [Wire(n, s, name, when) for n, (s, when) in zip(numbers, listed, strict=True)]
         return name
+
+    def call(self, name: str, template: str, inputs: Sequence[str], *, scope: str, owner: str = "") -> str:
+        """An instance of `template`: its value is the template's output for `inputs`, in the order of its inputs.
+
+        Parameter sets of the template are named by `scope`; two calls with one scope share them.
+        """
+        return self._add(Node(name, "call", tuple(inputs), template=template, scope=scope, owner=owner))
 
     def scan(
         self,
@@ -107,6 +117,11 @@ class GraphBuilder:
         self._stage: Literal["search", "final"] = stage
         self._decisions: list[Decision] = []
         self._templates: dict[str, TemplateBuilder] = {}
+        self._width: Chosen | None = None
+
+    def width(self, width: Chosen) -> None:
+        """Declare that the number of features of the main template's inputs is what a decision says."""
+        self._width = width
 
     def decision(
         self, name: str, options: Sequence[str], role: Role, *, owner: str, when: Condition = ALWAYS
@@ -131,6 +146,6 @@ class GraphBuilder:
         """
         space = SearchSpace(self._decisions)
         templates = {name: template.finish() for name, template in self._templates.items()}
-        supergraph = Supergraph(space, templates, self._stage)
+        supergraph = Supergraph(space, templates, self._stage, self._width)
         check_supergraph(supergraph)
         return supergraph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from xml.sax.saxutils import escape
 
 from nasforge.graph.boxes import FONT_SIZE, TITLE_SIZE
@@ -34,8 +35,13 @@ def dot(picture: Picture) -> str:
         f'fontname="{_FONT}", fontsize={TITLE_SIZE:g}, fontcolor="{INK}"];',
         f'  node [shape=box, style="rounded,filled", fillcolor="{PAPER}", color="{FRAME}", '
         f'fontname="{_FONT}", fontsize={FONT_SIZE:g}, fontcolor="{INK}", height=0.3, margin="0.12,0.05"];',
-        *(f"  {names[box.id]} [{_attributes(box)}];" for box in picture.boxes),
     ]
+    for group, boxes in groupby(picture.boxes, key=lambda box: box.group):
+        listed = [f"  {names[box.id]} [{_attributes(box)}];" for box in boxes]
+        if group:
+            lines += [f"  subgraph {_cluster(group)} {{", f'    label={_quoted(group)}; color="{FAINT}";']
+            listed = [*(f"  {line}" for line in listed), "  }"]
+        lines += listed
     for strong in (False, True):
         arrows = [arrow for arrow in picture.arrows if arrow.emphasised == strong]
         if arrows:
@@ -43,6 +49,11 @@ def dot(picture: Picture) -> str:
             lines.append(f'  edge [color="{arrow_colour(arrows[0], picture)}", penwidth={width}, arrowsize={head}];')
             lines += [f"  {names[arrow.source]} -> {names[arrow.target]};" for arrow in arrows]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _cluster(group: str) -> str:
+    """Graphviz frames what begins with ``cluster``."""
+    return _quoted(f"cluster {group}")
 
 
 def _attributes(box: Box) -> str:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from nasforge.graph.boxes import CHIP_PAD, FONT_SIZE, TITLE_SIZE, Word
-from nasforge.graph.layout import HEAD, MARGIN, PlacedBox, Point, Route, layout
+from nasforge.graph.layout import HEAD, PlacedBox, Point, Route, layout
 from nasforge.graph.picture import Arrow, Box, Picture
 
 INK = "#1f2933"
@@ -84,9 +84,8 @@ def drawing(picture: Picture) -> Drawing:
     """Lay `picture` out and give it colours."""
     placed = layout(picture)
     shapes: list[Shape] = []
-    if picture.title:
-        at = MARGIN + 0.8 * TITLE_SIZE
-        shapes.append(Text(printable(picture.title), placed.width / 2, at, TITLE_SIZE, INK, bold=True))
+    for text, (x, y) in placed.captions:
+        shapes.append(Text(printable(text), round(x, 2), round(y, 2), TITLE_SIZE, INK, bold=True))
     for strong in (False, True):
         for route in placed.routes:
             if route.arrow.emphasised == strong:

@@ -14,6 +14,9 @@ from itertools import pairwise
 
 _SWEEPS = 16
 _RELAXATIONS = 240
+_RELAXATIONS_LEAST = 8
+_UPDATES = 120_000
+"""Updates of one vertex that a drawing may cost: large drawings are relaxed less often."""
 
 Edge = tuple[int, int]
 
@@ -140,17 +143,22 @@ def abscissas(graph: Layered, widths: Sequence[float], gap: float) -> list[float
             at += widths[vertex] + gap
         for vertex in row:
             centre[vertex] -= at / 2
-    for turn in range(_RELAXATIONS):
-        for row in graph.layers if turn % 2 == 0 else reversed(graph.layers):
-            offset = [0.0]
-            for left, right in pairwise(row):
-                offset.append(offset[-1] + (widths[left] + widths[right]) / 2 + gap)
-            weight_of = [sum(w for _, w in pulls[v]) or 1.0 for v in row]
-            wanted = [
-                sum(w * centre[o] for o, w in pulls[v]) / total if pulls[v] else centre[v]
-                for v, total in zip(row, weight_of, strict=True)
+    offsets: list[list[float]] = []
+    weights: list[list[float]] = []
+    for row in graph.layers:
+        offset = [0.0]
+        for left, right in pairwise(row):
+            offset.append(offset[-1] + (widths[left] + widths[right]) / 2 + gap)
+        offsets.append(offset)
+        weights.append([sum([w for _, w in pulls[v]]) or 1.0 for v in row])
+    turns = max(_RELAXATIONS_LEAST, min(_RELAXATIONS, _UPDATES // max(len(widths), 1)))
+    rows = list(zip(graph.layers, offsets, weights, strict=True))
+    for turn in range(turns):
+        for row, offset, weight_of in rows if turn % 2 == 0 else reversed(rows):
+            shifted = [
+                (sum([w * centre[o] for o, w in pulls[v]]) / total if pulls[v] else centre[v]) - move
+                for v, total, move in zip(row, weight_of, offset, strict=True)
             ]
-            shifted = [want - move for want, move in zip(wanted, offset, strict=True)]
             for vertex, value, move in zip(row, _increasing(shifted, weight_of), offset, strict=True):
                 centre[vertex] = value + move
     for chain in graph.chains:

@@ -59,18 +59,24 @@ class Route:
 
 @dataclass(frozen=True)
 class Layout:
-    """A picture with coordinates; all lies within `width` and `height`, the title in the topmost `title_height`."""
+    """A picture with coordinates; all lies within `width` and `height`.
+
+    Captions are the title and what stands above each part: text and the point at the middle of its baseline.
+    """
 
     picture: Picture
     width: float
     height: float
-    title_height: float
+    captions: tuple[tuple[str, Point], ...]
     boxes: tuple[PlacedBox, ...]
     routes: tuple[Route, ...]
 
 
 def layout(picture: Picture) -> Layout:
     """Place the boxes and route the arrows of `picture`; equal pictures give equal layouts."""
+    groups = tuple(dict.fromkeys(box.group for box in picture.boxes))
+    if len(groups) > 1:
+        return _side_by_side(picture, [layout(_part(picture, group)) for group in groups])
     number = {box.id: at for at, box in enumerate(picture.boxes)}
     edges = [(number[arrow.source], number[arrow.target]) for arrow in picture.arrows]
     contents = [arrange(box) for box in picture.boxes]
@@ -88,14 +94,50 @@ def _framed(picture: Picture, boxes: Sequence[PlacedBox], routes: Sequence[Route
     xs = [x for box in boxes for x in (box.x, box.x + box.width)] + [x for r in routes for x in _extent(r)]
     left, right = min(xs, default=0.0), max(xs, default=0.0)
     bottom = max((box.y + box.height for box in boxes), default=0.0)
-    title_height = 2 * TITLE_SIZE if picture.title else 0.0
+    title_height = _title_height(picture.title)
     inner = max(right - left, text_width(picture.title, TITLE_SIZE) * 1.1)
     dx, dy = MARGIN + (inner - (right - left)) / 2 - left, MARGIN + title_height
     moved = tuple(replace(box, x=round(box.x + dx, 2), y=round(box.y + dy, 2)) for box in boxes)
     shifted = tuple(
         Route(route.arrow, tuple((round(x + dx, 2), round(y + dy, 2)) for x, y in route.points)) for route in routes
     )
-    return Layout(picture, inner + 2 * MARGIN, bottom + 2 * MARGIN + title_height, title_height, moved, shifted)
+    width = inner + 2 * MARGIN
+    return Layout(picture, width, bottom + 2 * MARGIN + title_height, _caption(picture.title, width), moved, shifted)
+
+
+def _title_height(title: str) -> float:
+    return 2 * TITLE_SIZE if title else 0.0
+
+
+def _caption(title: str, width: float) -> tuple[tuple[str, Point], ...]:
+    return ((title, (width / 2, MARGIN + 0.8 * TITLE_SIZE)),) if title else ()
+
+
+def _part(picture: Picture, group: str) -> Picture:
+    boxes = tuple(replace(box, group="") for box in picture.boxes if box.group == group)
+    inside = {box.id for box in boxes}
+    return Picture(boxes, tuple(arrow for arrow in picture.arrows if arrow.source in inside), group)
+
+
+def _side_by_side(picture: Picture, parts: Sequence[Layout]) -> Layout:
+    """The parts from left to right, their captions on one line, below the title of the whole."""
+    top = _title_height(picture.title)
+    wide = sum(part.width for part in parts)
+    width = max(wide, text_width(picture.title, TITLE_SIZE) * 1.1 + 2 * MARGIN)
+    captions = list(_caption(picture.title, width))
+    boxes: list[PlacedBox] = []
+    routes: list[Route] = []
+    left = (width - wide) / 2
+    for part in parts:
+        captions += [(text, (x + left, y + top)) for text, (x, y) in part.captions]
+        boxes += [replace(box, x=round(box.x + left, 2), y=round(box.y + top, 2)) for box in part.boxes]
+        routes += [
+            Route(route.arrow, tuple((round(x + left, 2), round(y + top, 2)) for x, y in route.points))
+            for route in part.routes
+        ]
+        left += part.width
+    height = top + max(part.height for part in parts)
+    return Layout(picture, width, height, tuple(captions), tuple(boxes), tuple(routes))
 
 
 def _extent(route: Route) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import groupby
 
 from nasforge.graph.drawing import FAINT, FRAME, INK, QUIET, TINTS, arrow_colour, box_fill, printable
 from nasforge.graph.picture import Arrow, Box, Picture
@@ -32,7 +33,12 @@ def mermaid(picture: Picture) -> str:
         # The head is YAML, and a text in JSON is one in YAML.
         title = json.dumps(printable(picture.title).translate(_TITLE), ensure_ascii=False)
         head = ["---", f"title: {title}", "---"]
-    boxes = [f"  {names[box.id]}{_shape(box)}:::{_style(box)[0]}" for box in picture.boxes]
+    boxes: list[str] = []
+    for number, (group, members) in enumerate(groupby(picture.boxes, key=lambda box: box.group)):
+        listed = [f"  {names[box.id]}{_shape(box)}:::{_style(box)[0]}" for box in members]
+        if group:
+            listed = [f'  subgraph g{number} ["{_label(group)}"]', *(f"  {line}" for line in listed), "  end"]
+        boxes += listed
     arrows = sorted(picture.arrows, key=lambda arrow: arrow.emphasised)
     courses = [
         f"  {names[arrow.source]} {'-->' if arrow.emphasised else '-.->'} {names[arrow.target]}" for arrow in arrows

@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
 import networkx as nx
 
 from nasforge.errors import SpaceError
 from nasforge.graph.plan import plan_architecture
-from nasforge.graph.supergraph import Node, Supergraph
+from nasforge.graph.supergraph import Node, Supergraph, Template
+from nasforge.space.decision import exclude_one_another
 
-PLUMBING = frozenset({"mask", "clip_norm", "projection", "add"})
+PLUMBING = frozenset(
+    {"mask", "clip_norm", "projection", "add"}
+    | {"pointwise", "calibrate", "factorised_reduction", "project", "batch_norm", "rectify"}
+)
 """Names of operations that no architecture chooses: they are never shown."""
+
+_HALVES = "factorised_reduction"
+"""What halves images between nodes."""
 
 HIDDEN_INPUTS = frozenset({"mask"})
 """Names of template inputs that carry no data of the architecture."""
 
-_MERGE_LABELS: Mapping[str, str] = {"mean": "avg", "sum": "add"}
+_MERGE_LABELS: Mapping[str, str] = {"mean": "avg", "sum": "add", "concat": "concat"}
+
+_TERM = "project"
+"""One term of a sum that stands for a concatenation."""
 
 OutlineKind = Literal["input", "op", "merge", "output"]
 _Entries = Mapping[str, tuple[Node, tuple[str, ...]]]
@@ -40,6 +51,8 @@ class OutlineNode:
         label: short form for a picture, e.g. ``x[t]``, ``3``, ``avg``, ``h[t]``.
         operations: labels of the operations that give its value: of the open ones in an architecture, of all
             alternatives in a space; each once, in graph order.
+        values: in an architecture, the same labels with the values that it chose for searched parameters.
+        halvings: how often the network has halved its images before this node; halvings inside a node do not count.
     """
 
     id: str
@@ -47,6 +60,13 @@ class OutlineNode:
     name: str
     label: str
     operations: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    halvings: int = 0
+
+    @property
+    def scale(self) -> str:
+        """The size of the images that it reads, as a part of the first, e.g. ``1/4``; empty where it is the whole."""
+        return f"1/{2**self.halvings}" if self.halvings else ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +81,7 @@ class Outline:
         return tuple(source for source, reader in self.edges if reader == target)
 
 
-def architecture_outline(supergraph: Supergraph, architecture: Mapping[str, str], template: str = "cell") -> Outline:
+def architecture_outline(supergraph: Supergraph, architecture: Mapping[str, str], template: str) -> Outline:
     """The outline of the child of `architecture` in one template.
 
     Raises:
@@ -74,10 +94,19 @@ def architecture_outline(supergraph: Supergraph, architecture: Mapping[str, str]
     entries = {name: (known.nodes[name], ()) for name in known.inputs} | {
         step.name: (step.node, step.inputs) for step in plan.steps
     }
-    return _outline(supergraph, template, entries, plan.output)
+    outline = _outline(supergraph, template, entries, plan.output)
+    chosen = {
+        step.name: (replace(step.node, operation=step.operation), step.inputs)
+        for step in plan.steps
+        if step.operation is not step.node.operation
+    }
+    values = _operations({**entries, **chosen}, plan.output) if chosen else {}
+    return replace(
+        outline, nodes=tuple(replace(node, values=values.get(node.id, node.operations)) for node in outline.nodes)
+    )
 
 
-def space_outline(supergraph: Supergraph, template: str = "cell") -> Outline:
+def space_outline(supergraph: Supergraph, template: str) -> Outline:
     """The outline of every alternative of one template.
 
     Raises:
@@ -89,6 +118,7 @@ def space_outline(supergraph: Supergraph, template: str = "cell") -> Outline:
 
 
 def _outline(supergraph: Supergraph, template: str, entries: _Entries, output: str) -> Outline:
+    known = supergraph.template(template)
     times, result = _times(supergraph, template)
     final = _final_merge(entries, output)
     origins: dict[str, tuple[str, ...]] = {}
@@ -103,10 +133,13 @@ def _outline(supergraph: Supergraph, template: str, entries: _Entries, output: s
         elif node.owner:
             shown = OutlineNode(node.owner, "op", node.owner, _short(node.owner))
         elif name == final and len(read) > 1:
-            combine = str(node.combine)
+            combine = "concat" if _are_terms(entries, inputs) else str(node.combine)
+            if _exclude_one_another(supergraph, known, node):
+                combine = "one of"
             shown = OutlineNode(f"merge:{name}", "merge", combine, _MERGE_LABELS.get(combine, combine))
-        elif node.role == "scan" or (node.operation and node.operation.name not in PLUMBING):
-            shown = OutlineNode(name, "op", name, name, (node.operation.label if node.operation else node.template,))
+        elif node.template or (node.operation and node.operation.name not in PLUMBING):
+            what = node.operation.label if node.operation else node.template
+            shown = OutlineNode(name, "op", name, name, () if what == name else (what,))
         if shown is None:
             origins[name] = read
             continue
@@ -117,9 +150,10 @@ def _outline(supergraph: Supergraph, template: str, entries: _Entries, output: s
     nodes[end.id] = end
     edges.update(dict.fromkeys((origin, end.id) for origin in origins[output]))
     operations = _operations(entries, output)
+    halvings = _halvings(entries)
     read_or_reading = {name for edge in edges for name in edge}
     completed = [
-        OutlineNode(n.id, n.kind, n.name, n.label, operations.get(n.id, n.operations))
+        replace(n, operations=operations.get(n.id, n.operations), halvings=halvings.get(n.id, 0))
         for n in nodes.values()
         if n.id in read_or_reading
     ]
@@ -191,7 +225,45 @@ def _operations(entries: _Entries, output: str) -> dict[str, tuple[str, ...]]:
     return {owner: tuple(labels) for owner, labels in found.items()}
 
 
+def _halvings(entries: _Entries) -> dict[str, int]:
+    """For every owner how often the values that it reads were halved by plumbing."""
+    before: dict[str, int] = {}
+    found: dict[str, int] = {}
+    for name, (node, inputs) in entries.items():
+        halves = not node.owner and node.operation is not None and node.operation.name == _HALVES
+        before[name] = max((before[source] for source in inputs), default=0) + halves
+        if node.owner:
+            found[node.owner] = max(found.get(node.owner, 0), before[name])
+    return found
+
+
+def _exclude_one_another(supergraph: Supergraph, template: Template, merge: Node) -> bool:
+    """Whether at most one wire into a merge can be open: it selects, and combines nothing."""
+    options = {decision.name: decision.options for decision in supergraph.space.decisions}
+    terms = [template.wires[wire].when.terms for wire in merge.wires]
+    return len(terms) > 1 and all(
+        exclude_one_another(a, b, options) for one, other in combinations(terms, 2) for a in one for b in other
+    )
+
+
+def _are_terms(entries: _Entries, inputs: tuple[str, ...]) -> bool:
+    operations = [entries[source][0].operation for source in inputs]
+    return all(use is not None and use.name == _TERM for use in operations)
+
+
+def chosen_sizes(supergraph: Supergraph, architecture: Mapping[str, str]) -> tuple[str, ...]:
+    """What an architecture chose that is no node's own: sizes, widths, shared numbers; e.g. ``layers = 4``."""
+    owners = {node.owner for template in supergraph.templates.values() for node in template.nodes.values()}
+    return tuple(
+        f"{decision.name} = {architecture[decision.name]}"
+        for decision in supergraph.space.decisions
+        if decision.role in ("number", "size") and decision.owner not in owners and decision.name in architecture
+    )
+
+
 def _short(owner: str) -> str:
-    """``node3`` and ``normal.node3`` are shown as ``3``; what has no number is shown as it is."""
+    """``node3`` and ``normal.node3`` are shown as ``3``; a branch ``node3.1`` not at all; other names as they are."""
+    if re.search(r"\d\.\d+$", owner):
+        return ""
     number = re.search(r"(?<=[^\W\d])\d+$", owner)
     return number.group() if number else owner

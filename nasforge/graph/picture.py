@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from nasforge.graph.outline import Outline, OutlineNode, architecture_outline, space_outline
+from nasforge.graph.outline import Outline, OutlineNode, architecture_outline, chosen_sizes, space_outline
 from nasforge.graph.supergraph import Supergraph
 
 Style = Literal["input", "op", "merge", "output"]
@@ -30,6 +30,7 @@ class Box:
         options: alternatives that are listed beside the label.
         chosen: those of `options` that are marked.
         tints: per label line that names an operation, or per option, the number of its colour; empty for none.
+        group: the part of the picture that it belongs to, drawn apart under this caption; empty where there is one.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Box:
     options: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
     tints: tuple[int, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Picture:
-    """Boxes in topological order (every arrow leads to a later box), arrows, and a title that may be empty."""
+    """Boxes in topological order (every arrow leads to a later box), arrows, and a title that may be empty.
+
+    The boxes of a group stand together, and arrows do not leave it.
+    """
 
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
@@ -73,62 +78,97 @@ class Picture:
 
 
 def architecture_picture(
-    supergraph: Supergraph, architecture: Mapping[str, str], template: str = "cell", title: str = ""
+    supergraph: Supergraph, architecture: Mapping[str, str], template: str | None = None, title: str = ""
 ) -> Picture:
-    """What `architecture` computes in one template: its nodes, their operations and the chosen edges.
+    """What `architecture` computes: its nodes, their operations and the chosen edges.
 
     Args:
         supergraph: the space's graph.
         architecture: the chosen option of every decision.
-        template: the template that is drawn.
-        title: shown above.
+        template: the template that is drawn; None for all in which something is chosen.
+        title: shown above, before the sizes that the architecture chose.
 
     Raises:
         SpaceError: there is no such template, or the child does not call it.
     """
-    outline = architecture_outline(supergraph, architecture, template)
-    tints = _tints(space_outline(supergraph, template))
-    boxes = tuple(
-        Box(node.id, _lines(node), node.kind, tints=tuple(tints[label] for label in node.operations))
-        for node in outline.nodes
-    )
-    return Picture(boxes, tuple(Arrow(source, target) for source, target in outline.edges), title)
+    tints = _tints(supergraph, template)
+    boxes: list[Box] = []
+    arrows: list[Arrow] = []
+    for group, name in _groups(supergraph, template):
+        outline = architecture_outline(supergraph, architecture, name)
+        boxes += [
+            Box(
+                _id(group, node.id),
+                _lines(node),
+                node.kind,
+                tints=tuple(tints[label] for label in node.operations),
+                group=group,
+            )
+            for node in outline.nodes
+        ]
+        arrows += [Arrow(_id(group, source), _id(group, target)) for source, target in outline.edges]
+    return Picture(tuple(boxes), tuple(arrows), _titled(title, supergraph, architecture))
 
 
 def space_picture(
-    supergraph: Supergraph, template: str = "cell", architecture: Mapping[str, str] | None = None, title: str = ""
+    supergraph: Supergraph,
+    template: str | None = None,
+    architecture: Mapping[str, str] | None = None,
+    title: str = "",
 ) -> Picture:
-    """Every alternative of one template; an `architecture` is laid over it where one is given.
+    """Every alternative; an `architecture` is laid over it where one is given.
 
     Args:
         supergraph: the space's graph.
-        template: the template that is drawn.
+        template: the template that is drawn; None for all in which something is chosen.
         architecture: its edges are strong and its operations marked.
-        title: shown above.
+        title: shown above, before the sizes that the architecture chose.
 
     Raises:
         SpaceError: there is no such template, or the child does not call it.
     """
-    outline = space_outline(supergraph, template)
-    tints = _tints(outline)
-    child = None if architecture is None else architecture_outline(supergraph, architecture, template)
-    used = {node.id: node.operations for node in child.nodes} if child else {}
-    strong = _strong_edges(outline, child) if child else frozenset()
-    touched = {name for edge in strong for name in edge}
-    boxes = tuple(
-        Box(
-            node.id,
-            (node.label,) if len(node.operations) > 1 else _lines(node),
-            node.kind,
-            emphasised=child is None or node.id in touched,
-            options=node.operations if len(node.operations) > 1 else (),
-            chosen=used.get(node.id, ()) if len(node.operations) > 1 else (),
-            tints=tuple(tints[label] for label in node.operations),
-        )
-        for node in outline.nodes
-    )
-    arrows = tuple(Arrow(source, target, (source, target) in strong) for source, target in outline.edges)
-    return Picture(boxes, arrows, title)
+    tints = _tints(supergraph, template)
+    boxes: list[Box] = []
+    arrows: list[Arrow] = []
+    for group, name in _groups(supergraph, template):
+        outline = space_outline(supergraph, name)
+        child = None if architecture is None else architecture_outline(supergraph, architecture, name)
+        used = {node.id: node.operations for node in child.nodes} if child else {}
+        strong = _strong_edges(outline, child) if child else frozenset()
+        touched = {end for edge in strong for end in edge}
+        for node in outline.nodes:
+            several = len(node.operations) > 1
+            boxes.append(
+                Box(
+                    _id(group, node.id),
+                    _joined(node.label, node.scale) if several else _lines(node),
+                    node.kind,
+                    emphasised=child is None or node.id in touched,
+                    options=node.operations if several else (),
+                    chosen=used.get(node.id, ()) if several else (),
+                    tints=tuple(tints[label] for label in node.operations),
+                    group=group,
+                )
+            )
+        arrows += [
+            Arrow(_id(group, source), _id(group, target), (source, target) in strong)
+            for source, target in outline.edges
+        ]
+    if architecture is not None:
+        title = _titled(title, supergraph, architecture)
+    return Picture(tuple(boxes), tuple(arrows), title)
+
+
+def _groups(supergraph: Supergraph, template: str | None) -> list[tuple[str, str]]:
+    """Caption and template of each part; no caption where there is one part."""
+    if template is not None:
+        return [("", template)]
+    names = supergraph.searched
+    return [("", names[0])] if len(names) == 1 else [(name, name) for name in names]
+
+
+def _id(group: str, node: str) -> str:
+    return f"{group}/{node}" if group else node
 
 
 def _strong_edges(outline: Outline, child: Outline) -> frozenset[tuple[str, str]]:
@@ -144,12 +184,24 @@ def _strong_edges(outline: Outline, child: Outline) -> frozenset[tuple[str, str]
 
 
 def _lines(node: OutlineNode) -> tuple[str, ...]:
-    if len(node.operations) == 1:
-        return (f"{node.label} · {node.operations[0]}",)
-    return (node.label, *node.operations)
+    shown = node.values or node.operations
+    if len(shown) == 1 and node.label:
+        return _joined(node.label, shown[0], node.scale)
+    return (*(_joined(node.label, node.scale) if node.label or not shown else ()), *shown)
 
 
-def _tints(outline: Outline) -> dict[str, int]:
+def _joined(*parts: str) -> tuple[str]:
+    """A line of the parts that are there."""
+    return (" · ".join(filter(None, parts)),)
+
+
+def _titled(title: str, supergraph: Supergraph, architecture: Mapping[str, str]) -> str:
+    """The title, and what the architecture chose that belongs to no box."""
+    return _joined(title, *chosen_sizes(supergraph, architecture))[0]
+
+
+def _tints(supergraph: Supergraph, template: str | None) -> dict[str, int]:
     """A number per operation in the order of the space, so that all architectures of a space share their colours."""
-    labels = dict.fromkeys(label for node in outline.nodes for label in node.operations)
+    outlines = [space_outline(supergraph, name) for _, name in _groups(supergraph, template)]
+    labels = dict.fromkeys(label for outline in outlines for node in outline.nodes for label in node.operations)
     return {label: number for number, label in enumerate(labels)}

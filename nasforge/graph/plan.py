@@ -9,26 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import networkx as nx
 
 from nasforge.errors import SpaceError
-from nasforge.graph.supergraph import Node, Supergraph, Template
+from nasforge.graph.supergraph import Node, OperationUse, Supergraph, Template
 
 
-@dataclass(frozen=True)
-class Step:
-    """One node to compute.
+class Step(NamedTuple):
+    """One node to compute; a tuple, since a thousand plans have a hundred thousand of them.
 
     Attributes:
         node: the node.
         inputs: the values that it reads: names of inputs or of earlier steps. For a merge, those of its open wires.
         wires: for a merge, the number of the wire at each input.
+        operation: for an operation, the node's with the values that the architecture says.
     """
 
     node: Node
     inputs: tuple[str, ...]
     wires: tuple[int, ...] = ()
+    operation: OperationUse | None = None
 
     @property
     def name(self) -> str:
@@ -77,24 +79,43 @@ class ScanPhases:
     loop: tuple[Step, ...]
 
 
-def weight_key(template: Template, node: Node) -> str:
-    """The key of a node's parameter set in the bank."""
-    return f"{template.name}/{node.share}"
+def weight_key(template: Template, node: Node, scope: str = "") -> str:
+    """The key of a node's parameter set in the bank, in a call of its template with `scope` (see `call_scope`)."""
+    return f"{scope}{template.name}/{node.share}"
+
+
+def call_scope(node: Node, scope: str = "") -> str:
+    """What the keys of a called template begin with; `scope` is that of the caller."""
+    return f"{scope}{node.scope}/" if node.scope else scope
 
 
 def plan_architecture(supergraph: Supergraph, architecture: Mapping[str, str]) -> Plan:
     """The plan of one architecture: hard gates, merges with one open wire are passed through."""
     choices = dict(architecture)
     open_wires = {name: template.open_wires(choices) for name, template in supergraph.templates.items()}
-    return _plan(supergraph, open_wires, pass_single=True)
+    return _plan(supergraph, open_wires, choices, pass_single=True)
 
 
-def plan_support(supergraph: Supergraph, open_wires: Mapping[str, frozenset[int]]) -> Plan:
-    """The plan of a set of open wires per template, for gates of any value: every merge is kept."""
-    return _plan(supergraph, open_wires, pass_single=False)
+def plan_support(
+    supergraph: Supergraph, open_wires: Mapping[str, frozenset[int]], values: Mapping[str, str] | None = None
+) -> Plan:
+    """The plan of a set of open wires per template, for gates of any value: every merge is kept.
+
+    Args:
+        supergraph: the compiled space.
+        open_wires: numbers of wires by template.
+        values: options of the decisions that say values (`Chosen`).
+    """
+    return _plan(supergraph, open_wires, values or {}, pass_single=False)
 
 
-def _plan(supergraph: Supergraph, open_wires: Mapping[str, frozenset[int]], *, pass_single: bool) -> Plan:
+def _plan(
+    supergraph: Supergraph,
+    open_wires: Mapping[str, frozenset[int]],
+    choices: Mapping[str, str],
+    *,
+    pass_single: bool,
+) -> Plan:
     plans: dict[str, TemplatePlan] = {}
     waiting = ["main"]
     while waiting:
@@ -102,12 +123,14 @@ def _plan(supergraph: Supergraph, open_wires: Mapping[str, frozenset[int]], *, p
         if name in plans:
             continue
         template = supergraph.template(name)
-        plans[name] = _plan_template(template, open_wires.get(name, frozenset()), pass_single=pass_single)
-        waiting += [step.node.template for step in plans[name].steps if step.node.role == "scan"]
+        plans[name] = _plan_template(template, open_wires.get(name, frozenset()), choices, pass_single=pass_single)
+        waiting += [step.node.template for step in plans[name].steps if step.node.template]
     return Plan(plans)
 
 
-def _plan_template(template: Template, open_wires: frozenset[int], *, pass_single: bool) -> TemplatePlan:
+def _plan_template(
+    template: Template, open_wires: frozenset[int], choices: Mapping[str, str], *, pass_single: bool
+) -> TemplatePlan:
     into: dict[str, list[int]] = {}
     for number in sorted(open_wires):
         into.setdefault(template.wires[number].target, []).append(number)
@@ -135,11 +158,12 @@ def _plan_template(template: Template, open_wires: frozenset[int], *, pass_singl
         if node.role == "input":
             continue
         inputs, wires = reads[name]
-        resolved = tuple(alias.get(source, source) for source in inputs)
+        resolved = tuple([alias.get(source, source) for source in inputs])
         if pass_single and node.role == "merge" and len(resolved) == 1:
             alias[name] = resolved[0]
             continue
-        steps.append(Step(node, resolved, wires))
+        use = node.operation
+        steps.append(Step(node, resolved, wires, use.resolved(choices) if use is not None and use.chosen else use))
     return TemplatePlan(template, tuple(steps), alias.get(template.output, template.output))
 
 

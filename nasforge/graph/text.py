@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from nasforge.graph.outline import Outline, OutlineNode, architecture_outline
+from nasforge.graph.outline import Outline, OutlineNode, architecture_outline, chosen_sizes, space_outline
 from nasforge.graph.supergraph import Supergraph
 from nasforge.space.decision import ALWAYS, Decision
 
@@ -13,38 +13,52 @@ _FEW = 12
 _LONGEST_OPTIONS = 60
 
 
-def text(supergraph: Supergraph, architecture: Mapping[str, str], template: str = "cell") -> str:
-    """A table of the nodes of one template, how its output is formed, and its tree where it is one.
+def text(supergraph: Supergraph, architecture: Mapping[str, str], template: str | None = None) -> str:
+    """The sizes that were chosen, a table of the nodes, how the output is formed, and the tree where it is one.
 
     Args:
         supergraph: the space's graph.
         architecture: the chosen option of every decision.
-        template: the template that is listed.
+        template: the template that is listed; None for all in which something is chosen.
 
     Raises:
         SpaceError: there is no such template, or the child does not call it.
     """
-    outline = architecture_outline(supergraph, architecture, template)
+    names = (template,) if template is not None else supergraph.searched
+    pages = [_page(_listed(architecture_outline(supergraph, architecture, name))) for name in names]
+    if len(names) > 1:
+        pages = [f"{name}\n{page}" for name, page in zip(names, pages, strict=True)]
+    sizes = chosen_sizes(supergraph, architecture)
+    return "\n".join([f"{', '.join(sizes)}\n", *pages] if sizes else pages)
+
+
+def _listed(outline: Outline) -> list[str]:
     named = {node.id: _named(node) for node in outline.nodes}
-    rows = [("node", "input", "operation")]
-    for node in outline.nodes:
-        if node.kind == "op":
-            sources = ", ".join(named[source] for source in outline.sources(node.id))
-            rows.append((node.label, sources, " + ".join(node.operations)))
-    lines = _table(_in_order(rows), right=1)
+    by_id = {node.id: node for node in outline.nodes}
+    rows: list[tuple[str, ...]] = []
+    halved = any(node.halvings for node in outline.nodes)
+    for node in _in_order([node for node in outline.nodes if node.kind == "op" and node.label]):
+        # What has no name of its own is a branch of the node that adds it, and a row of it.
+        branches = [by_id[source] for source in outline.sources(node.id) if not by_id[source].label]
+        for number, part in enumerate(branches or [node]):
+            sources = ", ".join(named[source] for source in outline.sources(part.id))
+            size = (node.scale or "1",) if halved else ()
+            rows.append(("" if number else node.label, *size, sources, " + ".join(part.values)))
+    lines = _table([("node", *(["size"] if halved else []), "input", "operation"), *rows], right=1)
     lines += [f"{node.name} = {_formula(outline, node, named)}" for node in outline.nodes if node.kind == "output"]
     tree = _tree(outline, named)
-    return _page([*lines, "", *tree] if tree else lines)
+    return [*lines, "", *tree] if tree else lines
 
 
 def space_text(supergraph: Supergraph) -> str:
-    """The number of decisions and of architectures, and a table of the decisions.
+    """The number of decisions and of architectures, where images are halved, and a table of the decisions.
 
     With more than twelve decisions, those that differ only by the numbers in their names share a row.
     """
     space = supergraph.space
     decisions = "1 decision" if len(space) == 1 else f"{len(space)} decisions"
-    lines = [f"{decisions}, {_count(space.size)} {'architecture' if space.size == 1 else 'architectures'}", ""]
+    lines = [f"{decisions}, {_count(space.size)} {'architecture' if space.size == 1 else 'architectures'}"]
+    lines += [*_reductions(supergraph), ""]
     groups: dict[tuple[str, str], list[Decision]] = {}
     for decision in space.decisions:
         alike = re.sub(r"\d+", "#", decision.name) if len(space) > _FEW else decision.name
@@ -54,16 +68,28 @@ def space_text(supergraph: Supergraph) -> str:
     return _page([*lines, *_table(rows)])
 
 
+def _reductions(supergraph: Supergraph) -> list[str]:
+    """A line on the first node of each size, where a network halves its images between nodes."""
+    lines: list[str] = []
+    for name in supergraph.searched:
+        first: dict[int, OutlineNode] = {}
+        for node in space_outline(supergraph, name).nodes:
+            first.setdefault(node.halvings, node)
+        sizes = [f"{node.scale} from {node.name} on" for _, node in sorted(first.items()) if node.scale]
+        if sizes:
+            lines.append(f"size of images: {', '.join(sizes)}")
+    return lines
+
+
 def _named(node: OutlineNode) -> str:
     return f"node {node.label}" if node.kind == "op" and node.label.isdecimal() else node.name
 
 
-def _in_order(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+def _in_order(nodes: Sequence[OutlineNode]) -> list[OutlineNode]:
     """Nodes by number where all have one: a topological order of a tree may jump."""
-    head, *body = rows
-    if all(row[0].isdecimal() for row in body):
-        body.sort(key=lambda row: int(row[0]))
-    return [head, *body]
+    if all(node.label.isdecimal() for node in nodes):
+        return sorted(nodes, key=lambda node: int(node.label))
+    return list(nodes)
 
 
 def _formula(outline: Outline, output: OutlineNode, named: Mapping[str, str]) -> str:
@@ -95,7 +121,8 @@ def _tree(outline: Outline, named: Mapping[str, str]) -> list[str]:
     while waiting:
         node, indent, last = waiting.pop()
         mark = f" → {result}" if node.id in into_result else ""
-        lines.append(f"{indent}{'└── ' if last else '├── '}{' · '.join((node.label, *node.operations))}{mark}")
+        shown = " · ".join(filter(None, (node.label, *node.values, node.scale)))
+        lines.append(f"{indent}{'└── ' if last else '├── '}{shown}{mark}")
         children = [child for child in operations if parents[child.id] == [node.id]]
         below = indent + ("    " if last else "│   ")
         waiting += [(child, below, child is children[-1]) for child in reversed(children)]

@@ -43,10 +43,11 @@ class Condition:
 
     def holds(self, choices: Mapping[str, str]) -> bool:
         """Whether one of the terms is true under `choices`."""
-        # Plain loops: this is the innermost step of planning and digesting, and generators cost a quarter of it.
+        # Plain loops: this is the innermost step of planning and digesting, where calls and generators cost a quarter.
         for term in self.terms:
             for literal in term:
-                if not literal.holds(choices):
+                chosen = choices.get(literal.decision)
+                if chosen is None or (chosen == literal.option) != literal.positive:
                     break
             else:
                 return True
@@ -71,6 +72,11 @@ NEVER = Condition(())
 def all_of(*literals: Literal) -> Condition:
     """The condition that every one of `literals` holds (one term)."""
     return Condition((tuple(literals),))
+
+
+def also(condition: Condition, *literals: Literal) -> Condition:
+    """The condition that `condition` holds and every one of `literals`; its terms stay disjoint."""
+    return Condition(tuple((*term, *literals) for term in condition.terms))
 
 
 def exclude_one_another(a: Term, b: Term, options: Mapping[str, tuple[str, ...]]) -> bool:

@@ -3,17 +3,21 @@
 Decisions stand in an order in which every condition reads earlier decisions only. All counting runs over this order
 with one table: for the decisions that later conditions still read, the chosen options; everything else is forgotten,
 so that a space of 10^80 architectures is counted in milliseconds.
+
+A space may have a rule (limits on parameters, for example), which leaves only some of its architectures. Rules are not
+counted: drawing under one rejects, and whatever is asked for one architecture refuses those outside.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from nasforge.errors import SpaceError, suggest
 from nasforge.space.architecture import Architecture
-from nasforge.space.decision import Decision
+from nasforge.space.decision import ALWAYS, Decision
+from nasforge.space.rule import Rule, draw_within
 
 _Live = tuple[tuple[str, str], ...]
 
@@ -23,21 +27,23 @@ class SearchSpace:
 
     Args:
         decisions: in an order in which each condition reads earlier decisions only.
+        rule: what its architectures must keep besides; None for nothing.
 
     Raises:
         SpaceError: names that repeat, no options, repeated options, or a condition that reads a later or unknown
             decision or option.
     """
 
-    def __init__(self, decisions: Iterable[Decision]) -> None:
+    def __init__(self, decisions: Iterable[Decision], rule: Rule | None = None) -> None:
         self.decisions: tuple[Decision, ...] = tuple(decisions)
+        self.rule = rule
         self._by_name: dict[str, Decision] = {}
         for decision in self.decisions:
-            self._admit(decision)
+            self._enter(decision)
             self._by_name[decision.name] = decision
         self._live_after = _live_decisions(self.decisions)
 
-    def _admit(self, decision: Decision) -> None:
+    def _enter(self, decision: Decision) -> None:
         if decision.name in self._by_name:
             raise SpaceError(f"two decisions are named '{decision.name}'")
         if not decision.options or len(set(decision.options)) != len(decision.options):
@@ -55,6 +61,10 @@ class SearchSpace:
     def __len__(self) -> int:
         return len(self.decisions)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a decision of that name."""
+        return name in self._by_name
+
     def decision(self, name: str) -> Decision:
         """The decision of that name; raises SpaceError with a suggestion where there is none."""
         try:
@@ -62,11 +72,30 @@ class SearchSpace:
         except KeyError:
             raise SpaceError(f"the space has no decision '{name}'.{suggest(name, self._by_name)}") from None
 
+    # Rules -----------------------------------------------------------------------------------------------------------
+
+    def limited(self, rule: Rule | None) -> SearchSpace:
+        """The space of the same decisions whose architectures keep `rule`, and no other rule."""
+        return SearchSpace(self.decisions, rule)
+
+    @cached_property
+    def unlimited(self) -> SearchSpace:
+        """The space of the same decisions without a rule; itself where it has none."""
+        return self if self.rule is None else self.limited(None)
+
+    def violations(self, architecture: Mapping[str, str]) -> tuple[str, ...]:
+        """What of the rule an architecture of the same decisions breaks, in sentences; nothing without a rule."""
+        return () if self.rule is None else self.rule.violations(architecture)
+
+    def admits(self, architecture: Mapping[str, str]) -> bool:
+        """Whether an architecture of the same decisions keeps the rule."""
+        return not self.violations(architecture)
+
     # Counting and sampling -------------------------------------------------------------------------------------------
 
     @cached_property
     def size(self) -> int:
-        """The exact number of architectures (assignments, not isomorphism classes)."""
+        """The exact number of architectures (assignments, not isomorphism classes), limits aside."""
         return self._count(0, (), {})
 
     @cached_property
@@ -101,11 +130,20 @@ class SearchSpace:
         return [(kept, len(decision.options))]
 
     def sample(self, rng: random.Random) -> Architecture:
-        """Draw one architecture uniformly over all assignments.
+        """Draw one architecture uniformly over all assignments; under a rule, over those that it admits.
 
         Args:
             rng: the source of randomness; nothing else is used.
+
+        Raises:
+            SpaceError: the rule admitted none of 10,000 draws.
         """
+        if self.rule is None:
+            return self._assignment(rng)
+        return draw_within(self.rule, lambda: self._assignment(rng), "architectures drawn uniformly")
+
+    def _assignment(self, rng: random.Random) -> Architecture:
+        """One assignment, uniform over all."""
         counts = self._counts
         live: _Live = ()
         choices: list[tuple[str, str]] = []
@@ -127,19 +165,28 @@ class SearchSpace:
         return Architecture(tuple(choices))
 
     def everything(self) -> tuple[Architecture, ...]:
-        """Every architecture, in the order of the options; for spaces whose `size` fits into memory."""
-        begun: list[tuple[tuple[str, str], ...]] = [()]
-        for decision in self.decisions:
-            begun = [
-                made
-                for choices in begun
-                for made in (
-                    [(*choices, (decision.name, option)) for option in decision.options]
-                    if decision.when.holds(dict(choices))
-                    else [choices]
-                )
-            ]
-        return tuple(Architecture(choices) for choices in begun)
+        """Every architecture (under a rule, every admitted one), in the order of the options.
+
+        For spaces whose `size` fits into memory.
+        """
+        return tuple(self.each())
+
+    def each(self) -> Iterator[Architecture]:
+        """One architecture after the other (under a rule, the admitted ones), in the order of the options."""
+        begun: list[tuple[int, tuple[tuple[str, str], ...]]] = [(0, ())]
+        while begun:
+            position, choices = begun.pop()
+            if position == len(self.decisions):
+                made = Architecture(choices)
+                if self.admits(made):
+                    yield made
+                continue
+            decision = self.decisions[position]
+            if decision.when == ALWAYS or decision.when.holds(dict(choices)):
+                more = [(*choices, (decision.name, option)) for option in reversed(decision.options)]
+            else:
+                more = [choices]
+            begun += [(position + 1, each) for each in more]
 
     # Validity and encoding -------------------------------------------------------------------------------------------
 
@@ -148,7 +195,7 @@ class SearchSpace:
 
         Raises:
             SpaceError: every fault at once: unknown decisions, unknown options, missing decisions, and decisions that
-                do not exist under the other choices.
+                do not exist under the other choices; where there is none, what breaks the rule.
         """
         faults: list[str] = []
         for name in choices:
@@ -171,7 +218,10 @@ class SearchSpace:
                 ordered[decision.name] = chosen
         if faults:
             raise SpaceError("not an architecture of this space: " + "; ".join(faults))
-        return Architecture(tuple(ordered.items()))
+        made = Architecture(tuple(ordered.items()))
+        if violations := self.violations(made):
+            raise SpaceError("an architecture outside the limits of this space: " + "; ".join(violations))
+        return made
 
     def active(self, architecture: Mapping[str, str]) -> tuple[Decision, ...]:
         """The decisions that exist in `architecture`."""
@@ -188,8 +238,8 @@ class SearchSpace:
         """The architecture of an index vector; the inverse of `encode`.
 
         Raises:
-            SpaceError: a wrong length, an index out of range, or an index that is (not) -1 where the decision does
-                (not) exist.
+            SpaceError: a wrong length, an index out of range, an index that is (not) -1 where the decision does (not)
+                exist, or an architecture that breaks the rule.
         """
         if len(indices) != len(self.decisions):
             raise SpaceError(f"an encoding of this space has {len(self.decisions)} numbers, not {len(indices)}")

@@ -1,7 +1,8 @@
 """Moving between architectures: mutation, crossover, neighbours, distance.
 
 Every function takes valid architectures, refuses others with what is wrong (`SearchSpace.architecture`), and gives
-valid ones. The repair is one rule: walk the decisions in the order of the space; one that exists under the choices made
+valid ones; under a rule of the space (`SearchSpace.limited`) they are drawn again until one keeps it, 10,000 times at
+most. The repair is one principle: walk the decisions in the order of the space; one that exists under the choices made
 so far keeps its option where it had one, a newly existing one gets an option, one that no longer exists is dropped.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from nasforge.errors import SpaceError
 from nasforge.space.architecture import Architecture
 from nasforge.space.decision import Decision
+from nasforge.space.rule import draw_within
 from nasforge.space.search_space import SearchSpace
 
 _TRIES = 20
@@ -34,7 +36,8 @@ def mutate(space: SearchSpace, architecture: Mapping[str, str], rng: random.Rand
         count: how many decisions change, at least 1.
 
     Raises:
-        SpaceError: no architecture of the space is an answer, `count` is below 1, or `architecture` is not valid.
+        SpaceError: no architecture of the space is an answer, `count` is below 1, `architecture` is not valid, or the
+            rule admitted none of 10,000 mutations.
     """
     before = space.architecture(architecture)
     if count < 1:
@@ -43,6 +46,14 @@ def mutate(space: SearchSpace, architecture: Mapping[str, str], rng: random.Rand
     if len(free) < count:
         what = "the space has one architecture" if space.size == 1 else f"{len(free)} have another option"
         raise SpaceError(f"cannot change {count} of the decisions of this architecture: {what}")
+    return _within(space, lambda: _mutated(space, before, free, rng, count), "mutations of this architecture")
+
+
+def _within(space: SearchSpace, draw: Callable[[], Architecture], what: str) -> Architecture:
+    return draw() if space.rule is None else draw_within(space.rule, draw, what)
+
+
+def _mutated(space: SearchSpace, before: Architecture, free: list[str], rng: random.Random, count: int) -> Architecture:
     for _ in range(_TRIES):
         changed = frozenset(rng.sample(free, count))
         after = _walk(space, _changing(changed, before, rng))
@@ -116,7 +127,7 @@ def cross(space: SearchSpace, a: Mapping[str, str], b: Mapping[str, str], rng: r
         rng: the source of randomness; nothing else is used.
 
     Raises:
-        SpaceError: a parent is not valid.
+        SpaceError: a parent is not valid, or the rule admitted none of 10,000 crossovers.
     """
     parents = space.architecture(a), space.architecture(b)
 
@@ -124,15 +135,16 @@ def cross(space: SearchSpace, a: Mapping[str, str], b: Mapping[str, str], rng: r
         offered = [parent[decision.name] for parent in parents if decision.name in parent]
         return rng.choice(offered or decision.options)
 
-    return _walk(space, choose)
+    return _within(space, lambda: _walk(space, choose), "crossovers of these architectures")
 
 
 def neighbours(space: SearchSpace, architecture: Mapping[str, str]) -> Iterator[Architecture]:
-    """Every architecture that one changed decision leads to, each once.
+    """Every architecture that one changed decision leads to, each once; under a rule, those that it admits.
 
-    They come in the order of the decisions and of their options. There is exactly one for each other option of each
-    existing decision: where the change brings new decisions into existence, they take their first options, and those
-    that it removes are dropped. Only a change that touches no existence can therefore always be undone by one step.
+    They come in the order of the decisions and of their options. Without a rule there is exactly one for each other
+    option of each existing decision: where the change brings new decisions into existence, they take their first
+    options, and those that it removes are dropped. Only a change that touches no existence can therefore always be
+    undone by one step.
 
     Args:
         space: the space.
@@ -145,7 +157,9 @@ def neighbours(space: SearchSpace, architecture: Mapping[str, str]) -> Iterator[
     for changed in space.active(before):
         for option in changed.options:
             if option != before[changed.name]:
-                yield _walk(space, _keeping({**before, changed.name: option}))
+                after = _walk(space, _keeping({**before, changed.name: option}))
+                if space.admits(after):
+                    yield after
 
 
 def _keeping(choices: Mapping[str, str]) -> Callable[[Decision], str]:

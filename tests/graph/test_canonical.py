@@ -238,13 +238,14 @@ def test_parameters_of_operations_enter() -> None:
 CHILD = """
 import random
 import nasforge.ops.recurrent
+from nasforge.components import Stage
 from nasforge.graph.builder import GraphBuilder
 from nasforge.graph.canonical import canonical_digest
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec, build
 operations = {operation.name: operation for operation in nasforge.ops.recurrent.OPERATIONS}
 block = {"nodes": 6, "each": {"op": {"choose": 1, "from": ["tanh", "relu", "sigmoid", "identity"]}}}
 builder = GraphBuilder()
-build(RecurrentCellSpec.model_validate(block, context={"operations": operations}), builder, "search", "node")
+build(RecurrentCellSpec.model_validate(block, context={"operations": operations}), builder, Stage("search", "node"))
 supergraph, rng = builder.finish(), random.Random(5)
 print(*[canonical_digest(supergraph, supergraph.space.sample(rng)) for _ in range(10)])
 """

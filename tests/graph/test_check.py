@@ -189,8 +189,7 @@ def test_scans_without_a_sequence_with_two_carries_or_of_scans_are_refused() -> 
     outer = scanned(sequence={"x": "x"}, carry={"h": "h"})
     twice = outer.template("twice")
     x, h = twice.input("x"), twice.input("h")
-    inner = twice.scan("inner", "twice", sequence={"x": x}, carry={"h": h})
-    twice.output(inner)
+    twice.output(twice.scan("inner", "main", sequence={"x": x}, carry={"h": h}))
     with pytest.raises(SpaceError, match="scans itself"):
         outer.finish()
 

@@ -24,7 +24,7 @@ W = 4
 
 
 def meter(supergraph: Supergraph, width: int = W) -> Meter:
-    return Meter(supergraph, OPERATIONS, shapes(width))
+    return Meter(supergraph, OPERATIONS, lambda architecture: shapes(width))
 
 
 @pytest.mark.parametrize(("bias", "parameters"), [(False, 3 * 2 * W * W), (True, 3 * 2 * W * W + 2 * W)])
@@ -81,7 +81,7 @@ def test_an_operation_that_nobody_registers_is_named() -> None:
     supergraph = cell(1)
     without = {name: operation for name, operation in OPERATIONS.items() if name != "highway"}
     with pytest.raises(PluginError, match="highway"):
-        Meter(supergraph, without, shapes(W)).count(choices(["tanh"], []))
+        Meter(supergraph, without, lambda architecture: shapes(W)).count(choices(["tanh"], []))
 
 
 def test_the_task_states_the_shapes_of_every_input_of_main(task: LanguageModel) -> None:
@@ -100,6 +100,6 @@ def test_nodes_that_share_a_set_but_not_its_shape_are_refused() -> None:
     main.op("right", use, [y], share="one")
     main.output(main.op("sum", OperationUse("add"), ["left", "right"]))
     supergraph = builder.finish()
-    assert Meter(supergraph, OPERATIONS, {"x": (2,), "y": (2,)}).count({}).parameters == 2 * 4
+    assert Meter(supergraph, OPERATIONS, lambda architecture: {"x": (2,), "y": (2,)}).count({}).parameters == 2 * 4
     with pytest.raises(SpaceError, match="share the weights 'main/one' disagree"):
-        Meter(supergraph, OPERATIONS, {"x": (2,), "y": (3,)}).count({})
+        Meter(supergraph, OPERATIONS, lambda architecture: {"x": (2,), "y": (3,)}).count({})

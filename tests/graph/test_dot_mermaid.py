@@ -174,8 +174,9 @@ def _decoded(label: str) -> str:
 
 
 def _pictures() -> list[Picture]:
-    spec = load_run_spec(ROOT / "spaces" / "ptb_rnn.yaml", load_plugins(None), profile=None, overrides=())
-    return pictures(compile_space(spec, "search"))
+    plugins = load_plugins(None)
+    spec = load_run_spec(ROOT / "spaces" / "ptb_rnn.yaml", plugins, profile=None, overrides=())
+    return pictures(compile_space(spec, "search", plugins.catalogue.operations))
 
 
 def _hostile() -> Picture:

@@ -7,21 +7,30 @@ import random
 import subprocess
 import sys
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import pytest
 
 import nasforge.ops.recurrent
+from nasforge.components import Stage
 from nasforge.errors import SpaceError
 from nasforge.graph.builder import GraphBuilder
 from nasforge.graph.layout import Layout, PlacedBox, Point, layout
 from nasforge.graph.picture import Arrow, Box, Picture, architecture_picture, space_picture
 from nasforge.graph.supergraph import OperationUse, Supergraph
+from nasforge.graph.text import space_text, text
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec, build
+from nasforge.plugins import build_plugins
+from nasforge.run.compile import compile_space
 from nasforge.space.decision import ALWAYS, all_of
 from nasforge.space.decision import Literal as Sign
+from nasforge.spec.run_spec import load_space_spec
 
 _AVG = "merge:output"
 _END = "output:h"
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def _cell(nodes: int, share: str = "node", of: str = "leaves") -> Supergraph:
@@ -30,7 +39,7 @@ def _cell(nodes: int, share: str = "node", of: str = "leaves") -> Supergraph:
     block = {"nodes": nodes, "each": each, "output": {"of": of}}
     spec = RecurrentCellSpec.model_validate(block, context={"operations": operations})
     builder = GraphBuilder()
-    build(spec, builder, "search", share)
+    build(spec, builder, Stage("search", share))
     return builder.finish()
 
 
@@ -188,7 +197,7 @@ def _check_geometry(placed: Layout) -> None:
             assert _inside(point, by_id[name], 0.02)
     for box in placed.boxes:
         assert box.x >= 0
-        assert box.y >= placed.title_height
+        assert all(box.y >= y for _, (x, y) in placed.captions if box.x <= x <= box.x + box.width)
         assert max(box.x + box.width - placed.width, box.y + box.height - placed.height) <= 0
         assert all(word.x - word.width / 2 >= 0 for word in box.content.words)
         assert box.content.width <= box.width + 0.01
@@ -255,3 +264,98 @@ def test_output_is_the_same_under_two_hash_seeds_and_needs_neither_torch_nor_mat
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         digests.add(done.stdout)
     assert len(digests) == 1
+
+
+# Conv cells and macro networks ----------------------------------------------------------------------------------------
+
+
+def _shipped(name: str) -> Supergraph:
+    plugins = build_plugins()
+    spec = load_space_spec(ROOT / "spaces" / f"{name}.yaml", plugins)
+    return compile_space(spec, "search", plugins.catalogue.operations)
+
+
+@pytest.mark.parametrize("name", ["cifar10_micro", "cifar10_macro", "digits_cell", "digits_macro"])
+def test_geometry_holds_for_networks_of_images(name: str) -> None:
+    supergraph, rng = _shipped(name), random.Random(4)
+    for _ in range(8):
+        architecture = supergraph.space.sample(rng)
+        _check_geometry(layout(architecture_picture(supergraph, architecture, title=name)))
+    _check_geometry(layout(space_picture(supergraph, architecture=architecture, title=name)))
+
+
+def test_a_pair_of_cells_stands_side_by_side_with_a_caption_each() -> None:
+    supergraph = _shipped("cifar10_micro")
+    placed = layout(architecture_picture(supergraph, supergraph.space.sample(random.Random(0)), title="a pair"))
+    assert [text for text, _ in placed.captions] == ["a pair", "normal", "reduction"]
+    left = [box for box in placed.boxes if box.box.id.startswith("normal/")]
+    right = [box for box in placed.boxes if box.box.id.startswith("reduction/")]
+    assert len(left) + len(right) == len(placed.boxes)
+    assert max(box.x + box.width for box in left) < min(box.x for box in right)
+
+
+def test_a_conv_cell_has_a_box_for_each_branch_and_one_that_adds_them() -> None:
+    supergraph = _shipped("digits_cell")
+    architecture = dict(supergraph.space.sample(random.Random(0)))
+    for number, (source, operation) in enumerate([("in0", "identity"), ("in1", "conv(kernel=3)")], 1):
+        architecture[f"normal.node2.input{number}"] = f"normal.{source}"
+        architecture[f"normal.node2.op{number}"] = operation
+    picture = architecture_picture(supergraph, architecture, "normal")
+    boxes = {box.id: box.lines for box in picture.boxes}
+    assert boxes["normal.node2.1"] == ("identity",) and boxes["normal.node2.2"] == ("conv(kernel=3)",)
+    assert boxes["normal.node2"] == ("2",)
+    arrows = {(arrow.source, arrow.target) for arrow in picture.arrows}
+    assert {("input:in0", "normal.node2.1"), ("input:in1", "normal.node2.2")} <= arrows
+    assert {("normal.node2.1", "normal.node2"), ("normal.node2.2", "normal.node2")} <= arrows
+    whole = {box.id: box.lines for box in space_picture(supergraph, "normal").boxes}
+    assert whole["merge:output"] == ("concat",)
+
+
+def test_a_macro_network_shows_the_chain_and_the_chosen_skips_only() -> None:
+    supergraph = _shipped("cifar10_macro")
+    architecture = supergraph.space.sample(random.Random(1))
+    arrows = {(a.source, a.target) for a in architecture_picture(supergraph, architecture).arrows}
+    chain = ["stem", *(f"layer{number}" for number in range(1, 13))]
+    skips = {
+        (earlier, f"layer{number}")
+        for number in range(1, 13)
+        for earlier in chain[: number - 1]
+        if architecture[f"layer{number}.skip.{earlier}"] == "yes"
+    }
+    expected = {*pairwise(chain), *skips, ("input:image", "stem"), ("layer12", "output:output")}
+    assert arrows == expected
+
+
+def test_boxes_after_a_reduction_name_the_size_of_the_images() -> None:
+    supergraph = _shipped("cifar10_macro")
+    architecture = supergraph.space.sample(random.Random(1))
+    child = {box.id: box.lines[0] for box in architecture_picture(supergraph, architecture).boxes}
+    whole = {box.id: box.lines[0] for box in space_picture(supergraph).boxes}
+    assert child["layer4"].endswith(")") and child["layer5"].endswith(") · 1/2")
+    assert child["layer9"].endswith(") · 1/4") and child["output:output"] == "output"
+    assert [whole[f"layer{layer}"] for layer in (4, 5, 8, 9)] == ["4", "5 · 1/2", "8 · 1/2", "9 · 1/4"]
+    lines = text(supergraph, architecture).splitlines()
+    assert [line.split()[1] for line in lines[1:14]] == ["1"] * 5 + ["1/2"] * 4 + ["1/4"] * 4
+    assert "\nsize of images: 1/2 from layer5 on, 1/4 from layer9 on\n" in space_text(supergraph)
+
+
+def test_halvings_inside_a_cell_are_not_marked() -> None:
+    supergraph = _shipped("cifar10_micro")
+    architecture = supergraph.space.sample(random.Random(1))
+    assert "1/2" not in text(supergraph, architecture) + space_text(supergraph)
+
+
+def test_chosen_sizes_that_belong_to_no_node_are_said() -> None:
+    supergraph = _shipped("digits_macro")
+    chosen = supergraph.space.sample(random.Random(1))
+    said = f"layers = {chosen['layers']}"
+    assert text(supergraph, chosen).startswith(f"{said}\n\nnode ")
+    assert architecture_picture(supergraph, chosen, title="best").title == f"best · {said}"
+    assert space_picture(supergraph, architecture=chosen).title == said
+    assert space_picture(supergraph, title="all").title == "all"
+
+
+def test_what_is_one_of_several_is_no_sum() -> None:
+    """The output of a network whose number of layers is searched is that of one layer."""
+    labels = {box.lines for box in space_picture(_shipped("digits_macro")).boxes if box.style == "merge"}
+    assert labels == {("one of",)}

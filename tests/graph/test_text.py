@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import nasforge.ops.recurrent
+from nasforge.components import Stage
 from nasforge.graph.builder import GraphBuilder
 from nasforge.graph.supergraph import OperationUse, Supergraph
 from nasforge.graph.text import space_text, text
@@ -18,7 +19,7 @@ def _cell(nodes: int) -> Supergraph:
     block = {"nodes": nodes, "each": {"op": {"choose": 1, "from": ["tanh", "relu", "sigmoid", "identity"]}}}
     spec = RecurrentCellSpec.model_validate(block, context={"operations": operations})
     builder = GraphBuilder()
-    build(spec, builder, "search", "node")
+    build(spec, builder, Stage("search", "node"))
     return builder.finish()
 
 

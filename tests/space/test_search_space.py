@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 import random
@@ -68,6 +69,14 @@ def test_everything_is_what_brute_force_lists_each_once_and_valid(space: SearchS
     assert all(space.architecture(each) == each for each in listed)
     assert {each.digest for each in listed} == {space.architecture(each).digest for each in everything(space)}
     assert len(listed) == len(set(listed)) == space.size
+
+
+def test_architectures_of_a_large_space_come_one_by_one_in_the_order_of_options() -> None:
+    space = SearchSpace([Decision(f"d{index}", ("a", "b"), "op", "") for index in range(200)])
+    first, second, third = itertools.islice(space.each(), 3)
+    assert set(first.values()) == {"a"}
+    assert [name for name in second if second[name] == "b"] == ["d199"]
+    assert [name for name in third if third[name] == "b"] == ["d198"]
 
 
 @given(spaces(), st.integers(0, 2**32))
