@@ -6,22 +6,23 @@ from nasforge.components import ControllerKind, ExecutorKind, Operation, SpaceKi
 from nasforge.controllers.options import CONTROLLERS
 from nasforge.executors.options import EXECUTORS
 from nasforge.hookspecs import hookimpl
-from nasforge.kinds import recurrent_cell
-from nasforge.ops import recurrent
+from nasforge.kinds import conv_cell, macro_network, recurrent_cell
+from nasforge.ops import image, recurrent
 from nasforge.strategies.options import STRATEGIES
+from nasforge.tasks.image_options import IMAGE_CLASSIFICATION
 from nasforge.tasks.options import TASKS
 
 
 @hookimpl
 def nasforge_operations() -> list[Operation]:
-    """Operations of recurrent cells."""
-    return list(recurrent.OPERATIONS)
+    """Operations of recurrent cells and of networks of images."""
+    return [*recurrent.OPERATIONS, *image.OPERATIONS]
 
 
 @hookimpl
 def nasforge_space_kinds() -> list[SpaceKind]:
-    """The recurrent cell."""
-    return [recurrent_cell.KIND]
+    """The recurrent cell, the convolutional cell and the macro network."""
+    return [recurrent_cell.KIND, conv_cell.KIND, macro_network.KIND]
 
 
 @hookimpl
@@ -44,5 +45,5 @@ def nasforge_strategies() -> list[StrategyKind]:
 
 @hookimpl
 def nasforge_tasks() -> list[TaskKind]:
-    """Language modelling."""
-    return list(TASKS)
+    """Language modelling and image classification."""
+    return [*TASKS, IMAGE_CLASSIFICATION]

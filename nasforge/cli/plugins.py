@@ -30,7 +30,9 @@ def ls(
         owners = {op.name: plugins.catalogue.owner("operations", op.name) for op in operations}
         defaults = {
             op.name: {
-                key: "required" if f.is_required() else str(f.default) for key, f in op.config.model_fields.items()
+                key: "required" if f.is_required() else str(f.default)
+                for key, f in op.config.model_fields.items()
+                if key not in op.config.given
             }
             for op in operations
         }
@@ -39,7 +41,7 @@ def ls(
                 [
                     {
                         "name": op.name,
-                        "family": op.family,
+                        "families": list(op.families),
                         "parameters": defaults[op.name],
                         "plugin": owners[op.name],
                         "summary": op.summary,
@@ -49,10 +51,12 @@ def ls(
             )
             return
         width = max(len(op.name) for op in operations)
+        families = {op.name: ", ".join(op.families) for op in operations}
+        wide = max(len(text) for text in families.values())
         for op in operations:
             parameters = ", ".join(f"{key}={value}" for key, value in defaults[op.name].items())
             shown = f" ({parameters})" if parameters else ""
-            typer.echo(f"{op.name:<{width}}  {op.family:<10}  {op.summary}{shown}  [{owners[op.name]}]")
+            typer.echo(f"{op.name:<{width}}  {families[op.name]:<{wide}}  {op.summary}{shown}  [{owners[op.name]}]")
         return
     if as_json:
         print_json(

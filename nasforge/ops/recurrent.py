@@ -8,6 +8,7 @@ The highway step is that of ENAS (Pham et al. 2018, section 2.1; reference codes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -92,7 +93,10 @@ OPERATIONS: tuple[Operation, ...] = (
     activation("tanh", "hyperbolic tangent", f"{_TORCH}:tanh", "torch.tanh({x})"),
     activation("relu", "rectifier max(x, 0)", f"{_TORCH}:relu", "torch.relu({x})"),
     activation("sigmoid", "logistic function", f"{_TORCH}:sigmoid", "torch.sigmoid({x})"),
-    activation("identity", "x itself", f"{_TORCH}:identity", "{x}", flops_per_element=0),
+    replace(
+        activation("identity", "x itself", f"{_TORCH}:identity", "{x}", flops_per_element=0),
+        families=("activation", "image"),
+    ),
     Operation(
         "projection",
         "matrix product to the pre-activations of candidate and gate",

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from nasforge.controllers.base import Controller
+from nasforge.controllers.limited import within_limits
 from nasforge.errors import SpaceError
 from nasforge.space.architecture import Architecture
 from nasforge.space.decision import Condition, Decision, Literal
@@ -55,6 +56,15 @@ _EMPTY = SearchSpace([])
 
 SPACES: Mapping[str, SearchSpace] = {"cell": _CELL, "conditional": _CONDITIONAL, "one": _ONE, "empty": _EMPTY}
 """Small spaces with every role, conditions on conditions, a single architecture, and no decision at all."""
+
+
+class _OneConvolution:
+    """One convolution at most."""
+
+    def violations(self, architecture: Mapping[str, str]) -> tuple[str, ...]:
+        """See `nasforge.space.rule.Rule`."""
+        count = list(architecture.values()).count("conv")
+        return (f"conv: {count} are more than 1",) if count > 1 else ()
 
 
 class ControllerContract(ABC):
@@ -134,6 +144,16 @@ class ControllerContract(ABC):
         with pytest.raises(SpaceError, match="'tahn'"):
             controller.update([Architecture((("node0.op", "tahn"),))] * 4, [1.0, 2.0, 3.0, 4.0])
         assert _plain(controller.state()) == before
+
+    def test_under_limits_it_proposes_and_learns_within_them(self) -> None:
+        space = _CONDITIONAL.limited(_OneConvolution())
+        controller = within_limits(self.make_controller(space, 0))
+        for _ in range(3):
+            proposals = controller.propose(4)
+            assert [space.architecture(each) for each in proposals] == proposals
+            report = controller.update(proposals, [1.0, 2.0, 3.0, 6.0])
+            assert report.reward == pytest.approx(3.0)
+        assert len(set(controller.propose(400))) > 4
 
     @pytest.mark.parametrize("groups", [0, 3])
     def test_resumed_controller_goes_on_exactly(self, space: SearchSpace, groups: int) -> None:

@@ -6,7 +6,9 @@ A plugin runs it by one subclass::
         module = "my_plugin.operations"
         operations = OPERATIONS
 
-Operations other than activations, and those whose parameters have no defaults, also need `cases`.
+Operations other than activations, and those whose parameters have no defaults, also need `cases`. A shape of three
+numbers, (channels, height, width), says that the operation works on images: its values then have one leading dimension,
+the batch, instead of time and batch, and the memory format is checked too.
 """
 
 from __future__ import annotations
@@ -29,10 +31,12 @@ from nasforge.components import Operation, Options, Shape
 from nasforge.data.files import write_text_atomically
 from nasforge.executors.resolve import operation_function
 from nasforge.graph.supergraph import OperationUse
-from nasforge.graph.uses import operation_options
+from nasforge.graph.uses import operation_options, parameter_set
 
-_LEADING = (3, 2)
+_SEQUENCES = (2, 3)
 """Time steps and sequences of the values that the checks use."""
+_IMAGES = (3,)
+"""Images of the values that the checks use."""
 
 Function = Callable[..., Tensor]
 
@@ -42,7 +46,7 @@ class OperationCase:
     """One use of an operation.
 
     Attributes:
-        inputs: the shape of every input, without time and batch; None for one that is absent.
+        inputs: the shape of every input, without leading dimensions; None for one that is absent.
         parameters: values of its config.
         parts: operations that it is made of, without parameters.
     """
@@ -54,7 +58,11 @@ class OperationCase:
 
 @dataclass(frozen=True)
 class _Bound:
-    """A case that is ready to run: `function` and `exported` take the inputs, then the weights."""
+    """A case that is ready to run: `function` and `exported` take the inputs, then the weights.
+
+    Among the weights are scale and offset of each batch norm, which is bound with fixed statistics: all that an
+    operation may do with the batch is what its norms do.
+    """
 
     operation: Operation
     config: Options
@@ -63,15 +71,24 @@ class _Bound:
     shapes: tuple[Shape, ...]
     case: OperationCase
 
-    def values(self, seed: int, leading: Shape = _LEADING) -> tuple[list[Tensor | None], list[Tensor]]:
+    @property
+    def of_images(self) -> bool:
+        return len(self.shapes[0]) == 3
+
+    @property
+    def leading(self) -> Shape:
+        """The leading dimensions of values; the last one is the batch."""
+        return _IMAGES if self.of_images else _SEQUENCES
+
+    def values(self, seed: int) -> tuple[list[Tensor | None], list[Tensor]]:
         """Random inputs with leading dimensions, and random weights, in float64."""
         generator = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-        inputs = [None if shape is None else draw(*leading, *shape) for shape in self.case.inputs]
-        return inputs, [draw(*spec.shape) for spec in self.operation.weights(self.config, self.shapes)]
+        inputs = [None if shape is None else draw(*self.leading, *shape) for shape in self.case.inputs]
+        return inputs, [draw(*spec.shape) for spec in parameter_set(self.operation, self.config, self.shapes)]
 
 
 def check_operation(operation: Operation, cases: Sequence[OperationCase] = (OperationCase(),)) -> None:
@@ -110,15 +127,35 @@ def _bind(operation: Operation, case: OperationCase, folder: Path) -> _Bound:
     # An input that is absent is a mask: it has the shape of what it would mask.
     present = next(shape for shape in case.inputs if shape is not None)
     shapes = tuple(present if shape is None else shape for shape in case.inputs)
-    specs = operation.weights(config, shapes)
+    specs, norms = operation.weights(config, shapes), operation.norms(config, shapes)
     inputs = [f"input_{i}" for i in range(len(shapes))]
     weights = [f"weight_{i}" for i in range(len(specs))]
-    expression = operation.source(config, inputs, weights, [_part_source(part, operations) for part in parts])
+    norm_names = [f"norm_{i}" for i in range(len(norms))]
+    part_sources = [_part_source(part, operations) for part in parts]
+    expression = operation.source(config, inputs, [*weights, *norm_names], part_sources)
     helpers = dict.fromkeys(text for each in (operation, *case.parts) for text in each.helpers)
     imports = "import math\n\nimport torch\nfrom torch.nn import functional as F\n"
-    function = f"def function({', '.join([*inputs, *weights])}):\n    return {expression}\n"
+    function = f"def function({', '.join([*inputs, *weights, *norm_names])}):\n    return {expression}\n"
     module = import_source("\n\n".join([imports, *helpers, function]), folder)
-    return _Bound(operation, config, operation_function(use, operations), module.function, shapes, case)
+    given = len(inputs) + len(weights)
+    bound, exported = (_with_norms(each, given) for each in (operation_function(use, operations), module.function))
+    return _Bound(operation, config, bound, exported, shapes, case)
+
+
+def _with_norms(function: Function, given: int) -> Function:
+    """`function` with a norm of fixed statistics for each pair of scale and offset behind the `given` values."""
+
+    def called(*values: Tensor | None) -> Tensor:
+        pairs = list(zip(values[given::2], values[given + 1 :: 2], strict=True))
+        return function(*values[:given], *(_fixed_norm(scale, offset) for scale, offset in pairs))
+
+    return called
+
+
+def _fixed_norm(scale: Tensor | None, offset: Tensor | None) -> Callable[[Tensor], Tensor]:
+    assert scale is not None and offset is not None
+    mean, variance = torch.full_like(scale, 0.25), torch.full_like(scale, 2.0)
+    return lambda x: torch.nn.functional.batch_norm(x, mean, variance, scale, offset, False)
 
 
 def _part_source(part: OperationUse, operations: Mapping[str, Operation]) -> Callable[[str], str]:
@@ -137,7 +174,7 @@ def _function_equals_exported_source(bound: _Bound) -> None:
 def _shape_is_as_declared(bound: _Bound) -> None:
     inputs, weights = bound.values(0)
     found = tuple(bound.function(*inputs, *weights).shape)
-    declared = (*_LEADING, *bound.operation.shape(bound.config, bound.shapes))
+    declared = (*bound.leading, *bound.operation.shape(bound.config, bound.shapes))
     assert found == declared, f"{bound.operation.name}: gives the shape {found}, but 'shape' says {declared}"
 
 
@@ -160,10 +197,29 @@ def _calls_leave_nothing_behind(bound: _Bound) -> None:
 
 def _leading_dimensions_are_independent(bound: _Bound) -> None:
     inputs, weights = bound.values(0)
-    whole = bound.function(*inputs, *weights)
-    for t in range(_LEADING[0]):
-        at_t = [None if each is None else each[t] for each in inputs]
-        _assert_close(bound, bound.function(*at_t, *weights), whole[t], "one time step alone")
+
+    def result(change: Callable[[Tensor], Tensor]) -> Tensor:
+        return bound.function(*(None if each is None else change(each) for each in inputs), *weights)
+
+    whole = result(lambda value: value)
+    batch, size = len(bound.leading) - 1, bound.leading[-1]
+    if not bound.of_images:
+        for t in range(bound.leading[0]):
+            _assert_close(bound, result(lambda value, t=t: value[t]), whole[t], "one time step alone")  # type: ignore[misc]
+    for i in range(size):
+        found = result(lambda value, i=i: value.narrow(batch, i, 1))  # type: ignore[misc]
+        _assert_close(bound, found, whole.narrow(batch, i, 1), "one example alone")
+
+
+def _memory_format_is_kept(bound: _Bound) -> None:
+    if not bound.of_images:
+        return
+    inputs, weights = bound.values(0)
+    last = [None if each is None else each.contiguous(memory_format=torch.channels_last) for each in inputs]
+    found = bound.function(*last, *weights)
+    kept = found.is_contiguous(memory_format=torch.channels_last)
+    assert kept, f"{bound.operation.name}: does not keep the memory format: strides {found.stride()} of {found.shape}"
+    _assert_close(bound, bound.function(*inputs, *weights), found, "the other memory format")
 
 
 def _gradients_are_finite(bound: _Bound) -> None:
@@ -171,7 +227,13 @@ def _gradients_are_finite(bound: _Bound) -> None:
     zeros = [None if each is None else torch.zeros_like(each) for each in inputs]
     for values in (inputs, zeros):
         leaves = [None if each is None else each.requires_grad_() for each in (*values, *weights)]
-        bound.function(*leaves).square().sum().backward()  # type: ignore[no-untyped-call]
+        result = bound.function(*leaves)
+        if not result.requires_grad:
+            other, _ = bound.values(1)
+            constant = torch.equal(bound.function(*other, *weights), result)
+            assert constant, f"{bound.operation.name}: no gradient reaches its inputs, on which its value depends"
+            continue
+        result.square().sum().backward()  # type: ignore[no-untyped-call]
         gradients = [each.grad for each in leaves if each is not None and each.grad is not None]
         assert gradients, f"{bound.operation.name}: no gradient reaches its inputs"
         finite = all(bool(gradient.isfinite().all()) for gradient in gradients)
@@ -199,6 +261,7 @@ CHECKS: Mapping[str, Callable[[_Bound], None]] = {
         _flops_is_a_count,
         _calls_leave_nothing_behind,
         _leading_dimensions_are_independent,
+        _memory_format_is_kept,
         _gradients_are_finite,
         _float64_and_float32_are_kept,
     )

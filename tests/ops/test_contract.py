@@ -39,6 +39,14 @@ def leaky(config: Slope) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.where(x > 0, x, config.slope * x)
 
 
+def detached(config: NoOptions) -> Callable[[Tensor], Tensor]:
+    return lambda x: torch.relu(x.detach())
+
+
+def five(config: NoOptions) -> Callable[[Tensor], Tensor]:
+    return lambda x: torch.full_like(x, 5, requires_grad=False)
+
+
 def in_place(config: NoOptions) -> Callable[[Tensor], Tensor]:
     return lambda x: x.detach().mul_(2) + 0 * x
 
@@ -55,6 +63,22 @@ def counting(config: NoOptions) -> Callable[[Tensor], Tensor]:
 
 def across_time(config: NoOptions) -> Callable[[Tensor], Tensor]:
     return lambda x: x - x.mean(0, keepdim=True)
+
+
+def across_batch(config: NoOptions) -> Callable[[Tensor], Tensor]:
+    return lambda x: x - x.mean(-2, keepdim=True)
+
+
+def across_images(config: NoOptions) -> Callable[[Tensor], Tensor]:
+    return lambda x: x - x.mean((0, 2, 3), keepdim=True)
+
+
+def neighbours(config: NoOptions) -> Callable[[Tensor], Tensor]:
+    return lambda x: x - x.roll(1, 0)
+
+
+def rows_first(config: NoOptions) -> Callable[[Tensor], Tensor]:
+    return lambda x: torch.relu(x).contiguous()
 
 
 def root(config: NoOptions) -> Callable[[Tensor], Tensor]:
@@ -87,6 +111,8 @@ def test_an_activation_with_parameters_passes() -> None:
         (_bad(in_place, "2 * {x}"), "in place"),
         (_bad(counting), "keeps a state|source does not give"),
         (_bad(across_time, "{x} - {x}.mean(0, keepdim=True)"), "one time step alone"),
+        (_bad(across_batch, "{x} - {x}.mean(-2, keepdim=True)"), "one example alone"),
+        (_bad(detached, "torch.relu({x})"), "no gradient reaches its inputs, on which"),
         (_bad(root, "{x}.abs().sqrt()"), "gradient is not finite"),
         (_bad(single, "{x}.float()"), "float32"),
         (_bad(halves, "{x}.chunk(2, -1)[0]"), "'shape' says"),
@@ -97,3 +123,25 @@ def test_an_activation_with_parameters_passes() -> None:
 def test_each_broken_rule_is_found(operation: Operation, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_operation(operation)
+
+
+IMAGES = [OperationCase(((2, 4, 4),))]
+ACROSS = _bad(across_images, "{x} - {x}.mean((0, 2, 3), keepdim=True)")
+NEIGHBOURS = _bad(neighbours, "{x} - {x}.roll(1, 0)")
+
+
+def test_a_constant_needs_no_gradient() -> None:
+    check_operation(_bad(five, "torch.full_like({x}, 5)"))
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        (ACROSS, "one example alone"),
+        (NEIGHBOURS, "one example alone"),
+        (_bad(rows_first, "torch.relu({x})"), "memory format"),
+    ],
+)
+def test_each_broken_rule_of_images_is_found(operation: Operation, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_operation(operation, IMAGES)
