@@ -6,13 +6,19 @@ import itertools
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+import nasforge.ops.image
 import nasforge.ops.recurrent
+from nasforge import published
+from nasforge.components import Options, SpaceKind, Stage
 from nasforge.graph.builder import GraphBuilder
+from nasforge.graph.compile import compile_kind
 from nasforge.graph.picture import Picture, architecture_picture, space_picture
 from nasforge.graph.supergraph import Supergraph, Template
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec, build
@@ -37,7 +43,7 @@ def cell_spec(nodes: Any, *, ops: Sequence[str] = OPS, **options: Any) -> Recurr
 def compiled(spec: RecurrentCellSpec, share: str = "node") -> Supergraph:
     """The supergraph of a checked block."""
     builder = GraphBuilder()
-    build(spec, builder, "search", share)
+    build(spec, builder, Stage("search", share))
     return builder.finish()
 
 
@@ -91,6 +97,30 @@ def leaves(architecture: Mapping[str, str]) -> set[int]:
     return {int(node.removeprefix("node")) for node in graph if graph.out_degree(node) == 0}
 
 
+@dataclass(frozen=True)
+class Declared:
+    """A space of images as `nasforge.published` takes it."""
+
+    space: Options
+    space_kind: SpaceKind
+
+    @cached_property
+    def decisions(self) -> SearchSpace:
+        return compile_kind(self.space_kind, self.space).space
+
+    def read(self, name: str, text: str) -> Architecture:
+        return published.read(name, text, self, self.decisions)
+
+    def write(self, name: str, architecture: Mapping[str, str]) -> str:
+        return published.write(name, architecture, self, self.decisions)
+
+
+def image_space(kind: SpaceKind, block: Mapping[str, Any]) -> Declared:
+    """The checked ``space`` block of a kind of networks of images."""
+    operations = OPERATIONS | {operation.name: operation for operation in nasforge.ops.image.OPERATIONS}
+    return Declared(kind.config.model_validate(dict(block), context={"operations": operations}), kind)
+
+
 def all_wires(supergraph: Supergraph) -> dict[str, frozenset[int]]:
     """Every wire of every template."""
     return {name: frozenset(range(len(t.wires))) for name, t in supergraph.templates.items()}
@@ -114,10 +144,11 @@ def dump(supergraph: Supergraph) -> str:
 
 def _template_lines(template: Template) -> Iterator[str]:
     for node in template.nodes.values():
-        what = {"input": "", "merge": node.combine, "scan": node.template, "op": ""}[node.role]
+        what = {"input": "", "merge": node.combine, "scan": node.template, "op": ""}.get(node.role, node.template)
         if node.operation is not None:
-            what = node.operation.label
+            what = node.operation.whole_label
         share = f" share={node.share}" if node.share and node.share != node.name else ""
+        share += f" scope={node.scope}" if node.scope and node.scope != node.name else ""
         owner = f" owner={node.owner}" if node.owner else ""
         reads = f" <- {', '.join(node.inputs)}" if node.inputs and node.role not in ("merge", "scan") else ""
         yield f"  {node.role} {node.name}{f' = {what}' if what else ''}{reads}{share}{owner}"

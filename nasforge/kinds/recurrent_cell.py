@@ -21,14 +21,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nasforge.components import Options, SpaceKind
+from nasforge.components import Options, SpaceKind, Stage
 from nasforge.graph.builder import GraphBuilder, TemplateBuilder
-from nasforge.graph.supergraph import OperationUse
+from nasforge.graph.supergraph import Chosen, OperationUse
+from nasforge.kinds.counting import n_operations, n_widths
+from nasforge.kinds.places import Places, Sizes
 from nasforge.published.recurrent import ENCODINGS
-from nasforge.space.decision import ALWAYS, NEVER, Condition, Term, all_of
+from nasforge.space.decision import NEVER, Condition, Term, all_of
 from nasforge.space.decision import Literal as Sign
 from nasforge.space.distinct import rooted_trees
-from nasforge.spec.choices import Activation, ChooseActivation, ChooseCount, ChooseInput, Count
+from nasforge.space.search_space import SearchSpace
+from nasforge.spec.choices import Activation, ChooseActivation, ChooseCount, ChooseInput, ChooseWidth, Count
 
 SHARE_KEYS: Mapping[str, str] = {
     "node": "node{node}.{side}",
@@ -92,6 +95,8 @@ class RecurrentCellSpec(Options):
         first: node 0; by default its activation is searched over the same options as every other node's.
         each: what each later node chooses.
         output: how the new state is formed.
+        hidden: a choice of several numbers of features, where the width of the state is searched too; otherwise
+            ``executor.hidden`` and ``train.hidden`` say it.
         input_bias: whether the x projection of node 0 has a bias (candidate and gate). Off in the paper; without it
             cells with identity activations may not train at a high rate.
     """
@@ -101,6 +106,7 @@ class RecurrentCellSpec(Options):
     first: FirstNode | None = None
     each: NodeChoice
     output: CellOutput = CellOutput()
+    hidden: ChooseWidth | None = None
     input_bias: bool = True
 
     @property
@@ -109,47 +115,48 @@ class RecurrentCellSpec(Options):
         return (self.nodes,) if isinstance(self.nodes, int) else self.nodes.from_
 
 
-def build(spec: RecurrentCellSpec, builder: GraphBuilder, stage: Literal["search", "final"], share: str) -> None:
+def build(spec: RecurrentCellSpec, builder: GraphBuilder, stage: Stage) -> None:
     """Emit the decisions and the templates ``cell`` (one time step) and ``main`` (a scan over time).
 
     The two stages have the same graph. The width of the state is not written into it: shapes are inferred from the
-    input, so that search and final training may differ in width.
+    input, so that search and final training may differ in width; where it is searched, the graph names the decision.
 
     Args:
         spec: the validated block.
         builder: what is filled.
-        stage: ``search`` or ``final``.
-        share: a key of `SHARE_KEYS`.
+        stage: which network; its sharing scope is a key of `SHARE_KEYS`.
     """
-    labels = {use.label: use for use in spec.each.op.from_}
+    share = stage.share
     key = SHARE_KEYS[share]
-    most = max(spec.sizes)
-    if not isinstance(spec.nodes, int):
-        builder.decision(SIZE, [str(size) for size in spec.sizes], "size", owner=SIZE)
+    places = Places(builder)
+    if spec.hidden is not None and isinstance(hidden := places.width("hidden", spec.hidden), Chosen):
+        builder.width(hidden)
+    sizes = places.sizes(SIZE, spec.nodes)
+    most = sizes.most
     cell = builder.template("cell")
     x, h, mask = cell.input("x"), cell.input("h"), cell.input("mask")
-    states = [_first_node(spec, builder, cell, key, x=x, h=h, mask=mask)]
+    states = [_first_node(spec, places, cell, key, x=x, h=h, mask=mask)]
     masked = {0: cell.op("node0.masked", OperationUse("mask"), [states[0], mask])} if most > 1 else {}
     for node in range(1, most):
-        name, exists = f"node{node}", _exists(spec, node)
+        name, exists = f"node{node}", sizes.above(node)
         earlier = [f"node{j}" for j in range(node)]
         source = builder.decision(f"{name}.input", earlier, "input", owner=name, when=exists)
-        op = builder.decision(f"{name}.op", list(labels), "op", owner=name, when=exists)
+        alternatives = places.operations(f"{name}.op", spec.each.op, owner=name, when=exists)
         wires: list[tuple[str, Condition]] = []
         for j in range(node):
             shared_pre: dict[str, str] = {}
-            for label, use in labels.items():
+            for label, use, chosen in ((each.label, each.use, each.chosen) for each in alternatives):
                 pre = f"{name}.pre.{j}" if share != "edge_op" else f"{name}.pre.{j}.{label}"
                 if pre not in shared_pre:
                     weights = key.format(node=node, side="h", input=f"node{j}", op=label)
                     shared_pre[pre] = cell.op(pre, _PROJECT, [masked[j]], share=weights, owner=name)
                 step = OperationUse("highway", parts=(use,))
                 value = cell.op(f"{name}.{j}.{label}", step, [states[j], pre], owner=name)
-                wires.append((value, all_of(Sign(source.name, f"node{j}"), Sign(op.name, label))))
+                wires.append((value, all_of(Sign(source.name, f"node{j}"), *chosen)))
         states.append(cell.merge(name, "sum", wires, owner=name))
         if node < most - 1:
             masked[node] = cell.op(f"{name}.masked", OperationUse("mask"), [states[node], mask])
-    leaves = [(state, when) for node, state in enumerate(states) if (when := _leaf(spec, node)) != NEVER]
+    leaves = [(state, when) for node, state in enumerate(states) if (when := _leaf(spec, sizes, node)) != NEVER]
     output = cell.merge("output", "mean", leaves)
     if spec.output.clip_norm is not None:
         clip = OperationUse("clip_norm", (("max_norm", spec.output.clip_norm),))
@@ -162,48 +169,35 @@ def build(spec: RecurrentCellSpec, builder: GraphBuilder, stage: Literal["search
 
 
 def _first_node(
-    spec: RecurrentCellSpec, builder: GraphBuilder, cell: TemplateBuilder, key: str, *, x: str, h: str, mask: str
+    spec: RecurrentCellSpec, places: Places, cell: TemplateBuilder, key: str, *, x: str, h: str, mask: str
 ) -> str:
     """Node 0; the projection of x does not descend from the carry, so executors hoist it out of the time loop."""
     choice = spec.first.op if spec.first else spec.each.op
-    uses = (choice,) if isinstance(choice, OperationUse) else choice.from_
-    decision = (
-        None
-        if isinstance(choice, OperationUse)
-        else builder.decision("node0.op", [use.label for use in uses], "op", owner="node0")
-    )
     masked = cell.op("h.masked", OperationUse("mask"), [h, mask])
     project = OperationUse("projection", (("bias", spec.input_bias),))
     wires: list[tuple[str, Condition]] = []
     per_op = "{op}" in key
     pre = ""
-    for use in uses:
+    for each in places.operations("node0.op", choice, owner="node0"):
         if per_op or not pre:
-            suffix = f".{use.label}" if per_op else ""
-            x_key = key.format(node=0, side="x", input="x", op=use.label)
-            h_key = key.format(node=0, side="h", input="h", op=use.label)
+            suffix = f".{each.label}" if per_op else ""
+            x_key = key.format(node=0, side="x", input="x", op=each.label)
+            h_key = key.format(node=0, side="h", input="h", op=each.label)
             from_x = cell.op(f"node0.x{suffix}", project, [x], share=x_key, owner="node0")
             from_h = cell.op(f"node0.h{suffix}", _PROJECT, [masked], share=h_key, owner="node0")
             pre = cell.op(f"node0.pre{suffix}", OperationUse("add"), [from_x, from_h], owner="node0")
-        value = cell.op(f"node0.{use.label}", OperationUse("highway", parts=(use,)), [h, pre], owner="node0")
-        wires.append((value, all_of(Sign(decision.name, use.label)) if decision else ALWAYS))
+        value = cell.op(f"node0.{each.label}", OperationUse("highway", parts=(each.use,)), [h, pre], owner="node0")
+        wires.append((value, all_of(*each.chosen)))
     return cell.merge("node0", "sum", wires, owner="node0")
 
 
-def _exists(spec: RecurrentCellSpec, node: int) -> Condition:
-    """When a cell has node `node`: one term for each larger size."""
-    if min(spec.sizes) > node:
-        return ALWAYS
-    return Condition(tuple((Sign(SIZE, str(size)),) for size in spec.sizes if size > node))
-
-
-def _leaf(spec: RecurrentCellSpec, node: int) -> Condition:
+def _leaf(spec: RecurrentCellSpec, sizes: Sizes, node: int) -> Condition:
     """When node `node` goes into the output, with one term for each size that a cell with it may have."""
     terms: list[Term] = []
-    for size in spec.sizes:
+    for size in sizes.numbers:
         term = _leaf_at(spec, node, size) if size > node else None
         if term is not None:
-            terms.append(term if isinstance(spec.nodes, int) else (Sign(SIZE, str(size)), *term))
+            terms.append((*sizes.is_(size), *term))
     return Condition(tuple(terms)) if terms else NEVER
 
 
@@ -219,7 +213,7 @@ def _leaf_at(spec: RecurrentCellSpec, node: int, size: int) -> Term | None:
     return tuple(Sign(f"node{l}.input", f"node{node}", positive=False) for l in range(node + 1, size))
 
 
-def references(spec: RecurrentCellSpec) -> Mapping[str, RecurrentCellSpec]:
+def references(spec: RecurrentCellSpec, stack: None = None) -> Mapping[str, RecurrentCellSpec]:
     """The one-node cell: a single highway step with an identity candidate, by the same recipe.
 
     It has no hidden-norm clip: its state is a convex combination of past projections.
@@ -235,17 +229,20 @@ def references(spec: RecurrentCellSpec) -> Mapping[str, RecurrentCellSpec]:
     return {"one_node": alone}
 
 
-def distinct(spec: RecurrentCellSpec) -> int:
+def distinct(spec: RecurrentCellSpec, space: SearchSpace) -> int | None:
     """The number of cells up to the numbering of their nodes: rooted unordered trees, coloured by activations.
 
-    Cells of different sizes differ, so a searched size adds up.
+    Cells of different sizes differ, so a searched size adds up; a searched width of the state is a factor.
 
     Node 0, the root, has the colours of its own choice, one where it is fixed. How the output is formed and how weights
-    are shared changes nothing: the tree determines both.
+    are shared changes nothing: the tree determines both. Where operations are shared by name, there is no formula.
     """
-    first = spec.first.op if spec.first else spec.each.op
-    n_first = 1 if isinstance(first, OperationUse) else len(first.from_)
-    return sum(rooted_trees(size, len(spec.each.op.from_), n_first) for size in spec.sizes)
+    n_first = n_operations(spec.first.op if spec.first else spec.each.op)
+    n_later = n_operations(spec.each.op)
+    if n_first is None or n_later is None:
+        return None
+    cells = sum(rooted_trees(size, n_later, n_first) for size in spec.sizes)
+    return cells * n_widths(spec.hidden, spec.nodes)
 
 
 KIND = SpaceKind(

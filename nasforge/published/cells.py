@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 from nasforge.errors import SpaceError, suggest
 from nasforge.graph.supergraph import OperationUse
+from nasforge.published.said import Said
+from nasforge.published.words import sizes_of
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
+from nasforge.spec.choices import ChooseActivation
 from nasforge.spec.nodes import printable
 
 if TYPE_CHECKING:
@@ -40,52 +43,56 @@ class Cell:
 
 def cell_of(architecture: Mapping[str, str], spec: RecurrentCellSpec) -> Cell:
     """The tree of an architecture of the space `spec`."""
-    first = fixed_first(spec) or architecture["node0.op"]
-    later = range(1, spec.nodes if isinstance(spec.nodes, int) else int(architecture["nodes"]))
-    operations = (first, *(architecture[f"node{node}.op"] for node in later))
-    return Cell(operations, tuple(int(architecture[f"node{node}.input"].removeprefix("node")) for node in later))
+    later = range(1, spec.nodes if isinstance(spec.nodes, int) else int(architecture[spec.nodes.use or "nodes"]))
+    operations = [
+        choice.label if isinstance(choice, OperationUse) else architecture[_decision(node, choice)]
+        for node, choice in ((node, _choice(node, spec)) for node in (0, *later))
+    ]
+    inputs = (int(architecture[f"node{node}.input"].removeprefix("node")) for node in later)
+    return Cell(tuple(operations), tuple(inputs))
 
 
-def fit(cell: Cell, spec: RecurrentCellSpec, space: SearchSpace) -> Architecture:
+def fit(form: str, cell: Cell, spec: RecurrentCellSpec, space: SearchSpace) -> Architecture:
     """The architecture of `space` that is this tree.
 
     Args:
+        form: the name of the encoding, for messages.
         cell: every predecessor is an earlier node.
         spec: the validated block of the space.
         space: its decisions.
 
     Raises:
-        SpaceError: another number of nodes, or every node whose operation the space does not offer there.
+        SpaceError: another number of nodes, every node whose operation the space does not offer there, or every
+            decision of which a tree says nothing, such as the width of the state.
     """
     count = len(cell.operations)
     if count not in spec.sizes:
-        *others, last = (_nodes(size) for size in sorted(spec.sizes))
-        offered = f"{', '.join(others)} or {last}" if others else last
         raise SpaceError(
-            f"the text describes a cell of {_nodes(count)}, the space has {offered}; "
+            f"the text describes a cell of {sizes_of(count, spec.sizes, 'node')}; "
             f"the override space.nodes={count} makes them fit"
         )
-    faults: list[str] = []
-    choices: dict[str, str] = {} if isinstance(spec.nodes, int) else {"nodes": str(count)}
-    fixed = fixed_first(spec)
+    said = Said(form, space)
+    if not isinstance(spec.nodes, int):
+        said.put("the number of nodes", spec.nodes.use or "nodes", str(count))
     for node, operation in enumerate(cell.operations):
-        if node == 0 and fixed is not None:
-            if operation != fixed:
+        where, choice = f"node {node}", _choice(node, spec)
+        if isinstance(choice, OperationUse):
+            if operation != choice.label:
                 hint = f"the override 'space.first={{op: {operation}}}' fixes it to '{operation}'"
-                faults.append(f"node 0 is '{operation}', but the space fixes it to '{fixed}'; {hint}")
+                said.refuse(f"{where} is '{operation}', but the space fixes it to '{choice.label}'; {hint}")
             continue
-        options = space.decision(f"node{node}.op").options
-        if operation not in options:
+        options = [use.label for use in choice.from_]
+        if operation in options:
+            said.put(where, _decision(node, choice), operation)
+        else:
             shown = printable(operation, 40)
-            faults.append(
-                f"node {node} is '{shown}', which the space does not offer there.{suggest(operation, options)} "
+            said.refuse(
+                f"{where} is '{shown}', which the space does not offer there.{suggest(operation, options)} "
                 f"It offers {', '.join(options)}"
             )
-        choices[f"node{node}.op"] = operation
-    if faults:
-        raise SpaceError("\n".join(faults))
-    choices |= {f"node{node}.input": f"node{source}" for node, source in enumerate(cell.predecessors, 1)}
-    return space.architecture(choices)
+    for node, source in enumerate(cell.predecessors, 1):
+        said.put(f"what node {node} reads", f"node{node}.input", f"node{source}")
+    return said.architecture()
 
 
 def check_first_is_tanh(cell: Cell, name: str) -> None:
@@ -113,10 +120,11 @@ def check_known(cell: Cell, name: str, known: Sequence[str]) -> None:
         raise SpaceError("\n".join(faults))
 
 
-def fixed_first(spec: RecurrentCellSpec) -> str | None:
-    """The operation of node 0 where the space fixes it, else None."""
-    return spec.first.op.label if spec.first and isinstance(spec.first.op, OperationUse) else None
+def _choice(node: int, spec: RecurrentCellSpec) -> OperationUse | ChooseActivation:
+    """What the space says about the operation of a node."""
+    return spec.first.op if node == 0 and spec.first else spec.each.op
 
 
-def _nodes(count: int) -> str:
-    return f"{count} node{'' if count == 1 else 's'}"
+def _decision(node: int, choice: ChooseActivation) -> str:
+    """The decision of a node's operation: the name under ``let`` where one is shared."""
+    return choice.use or f"node{node}.op"

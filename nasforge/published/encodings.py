@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from nasforge.components import Encoding, Options, SpaceKind
 from nasforge.errors import UsageError, suggest
-from nasforge.graph.builder import GraphBuilder
+from nasforge.graph.compile import compile_kind
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
 from nasforge.spec.nodes import printable
@@ -96,6 +96,4 @@ _GENERAL: Mapping[str, Encoding] = {
 
 
 def _decisions(spec: Declared) -> SearchSpace:
-    builder = GraphBuilder("search")
-    spec.space_kind.build(spec.space, builder, "search", spec.space_kind.share[0])
-    return builder.finish().space
+    return compile_kind(spec.space_kind, spec.space).space

@@ -1,18 +1,22 @@
-"""A strict reader of the text form of DARTS' recurrent genotypes; nothing is evaluated.
+"""A strict reader of the text form of DARTS' genotypes; nothing is evaluated.
 
 ::
 
-    text   = "Genotype" "(" field ("," field)* [","] ")"
-    field  = "recurrent" "=" "[" [pair ("," pair)* [","]] "]"  |  "concat" "=" (numbers | range)
-    pair   = "(" 'operation' "," number ")"
-    range  = "range" "(" [number ","] number ")"
+    text    = "Genotype" "(" field ("," field)* [","] ")"
+    field   = pairs "=" "[" [pair ("," pair)* [","]] "]"  |  concat "=" (numbers | range)
+    pair    = "(" 'operation' "," number ")"
+    range   = "range" "(" [number ","] number ")"
     numbers = "[" [number ("," number)* [","]] "]", or the same in "(" ")"
+
+`Form` says what the fields are called: ``recurrent`` and ``concat`` of a recurrent genotype; ``normal``,
+``normal_concat``, ``reduce`` and ``reduce_concat`` of a convolutional one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
 from nasforge.errors import UsageError
@@ -28,49 +32,83 @@ _TOKEN = re.compile(
 Item = TypeVar("Item")
 
 
-def parse_genotype(text: str) -> tuple[list[tuple[str, int]], list[int]]:
-    """The pairs (operation, predecessor) of nodes 1, 2, ..., and the nodes that are averaged.
+@dataclass(frozen=True)
+class Form:
+    """A kind of genotype.
+
+    Attributes:
+        name: of the encoding, for messages.
+        cells: for each cell the fields of its pairs and of its concatenation; the first cell must be given.
+        example: a text of this form, for messages.
+    """
+
+    name: str
+    cells: Mapping[str, str]
+    example: str
+
+
+@dataclass(frozen=True)
+class CellGenes:
+    """One cell of a genotype.
+
+    Attributes:
+        pairs: operations and the values that they read.
+        concat: the nodes that make up the output.
+    """
+
+    pairs: tuple[tuple[str, int], ...]
+    concat: tuple[int, ...]
+
+
+def parse_genotype(text: str, form: Form) -> Mapping[str, CellGenes]:
+    """The cells of a genotype, by the name of the field of their pairs.
 
     Raises:
         UsageError: the text is not of this form; the message says what was expected and where.
     """
     if len(text) > MAX_CHARACTERS:
-        raise UsageError(f"darts-rnn: a text of {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
-    return _Parser(text).genotype()
+        raise UsageError(f"{form.name}: a text of {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
+    return _Parser(text, form).genotype()
 
 
 class _Parser:
     """Reads tokens from left to right; every method leaves the place behind what it read."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, form: Form) -> None:
         self._text = text
+        self._form = form
         self._at = 0
 
-    def genotype(self) -> tuple[list[tuple[str, int]], list[int]]:
+    def genotype(self) -> Mapping[str, CellGenes]:
+        cells = self._form.cells
+        pairs: dict[str, list[tuple[str, int]]] = {}
+        concats: dict[str, list[int]] = {}
         self._expect("Genotype")
         self._expect("(")
-        pairs: list[tuple[str, int]] | None = None
-        concat: list[int] | None = None
         while not self._next_is(")"):
-            if self._next_is("recurrent") and pairs is None:
-                self._expect("recurrent")
-                self._expect("=")
-                pairs = self._list("[", self._pair)
-            elif self._next_is("concat") and concat is None:
-                self._expect("concat")
-                self._expect("=")
-                concat = self._range() if self._next_is("range") else self._numbers()
+            fields = [field for cell in cells.items() for field in cell if field not in pairs and field not in concats]
+            field = next((each for each in fields if self._next_is(each)), None)
+            if field is None:
+                self._stop(" or ".join(f"'{each}='" for each in fields) or "')'")
+            self._expect(field)
+            self._expect("=")
+            if field in cells:
+                pairs[field] = self._list("[", self._pair)
             else:
-                missing = [key for key, value in (("'recurrent='", pairs), ("'concat='", concat)) if value is None]
-                self._stop(" or ".join(missing) or "')'")
+                concats[field] = self._range() if self._next_is("range") else self._numbers()
             if not self._next_is(")"):
                 self._expect(",")
-        if pairs is None or concat is None:
-            self._stop("'recurrent='" if pairs is None else "'concat='")
+        first = next(iter(cells))
+        for cell, concat in cells.items():
+            if cell == first or cell in pairs or concat in concats:
+                if cell not in pairs:
+                    self._stop(f"'{cell}='")
+                if concat not in concats:
+                    self._stop(f"'{concat}='")
         self._expect(")")
         if self._text[self._at :].strip():
             self._stop("the end")
-        return pairs, concat
+        return {cell: CellGenes(tuple(pairs[cell]), tuple(concats[cells[cell]])) for cell in pairs}
 
     def _pair(self) -> tuple[str, int]:
         self._expect("(")
@@ -129,6 +167,6 @@ class _Parser:
         column = len(self._text) - len(rest) + 1
         found = f"'{printable(rest, 40)}'" if rest else "the end"
         raise UsageError(
-            f"darts-rnn: expected {expected} at character {column}, found {found}; "
-            "the form is Genotype(recurrent=[('tanh', 0), ...], concat=range(1, 9))"
+            f"{self._form.name}: expected {expected} at character {column}, found {found}; "
+            f"the form is {self._form.example}"
         )

@@ -22,7 +22,7 @@ def read_numbers(name: str, text: str) -> list[int]:
     if not words:
         raise UsageError(f"{name}: the text is empty; it must be numbers with spaces between them")
     faults = [
-        f"{name}: item {position} must be a number, found '{printable(word, 40)}'"
+        f"{name}: item {position} must be a whole number from 0 to 9999, found '{printable(word, 40)}'"
         for position, word in enumerate(words, 1)
         if not _NUMBER.fullmatch(word)
     ]

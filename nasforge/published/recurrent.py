@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from nasforge.components import Encoding
 from nasforge.errors import SpaceError, UsageError, suggest
 from nasforge.published.cells import Cell, cell_of, check_first_is_tanh, check_known, fit
-from nasforge.published.genotype import parse_genotype
+from nasforge.published.genotype import Form, parse_genotype
 from nasforge.published.numbers import pairs_of, read_numbers, write_pairs
+from nasforge.published.said import check_says
+from nasforge.published.words import counted
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
 from nasforge.spec.nodes import printable
@@ -32,6 +34,7 @@ LM_OPERATIONS = ("tanh", "relu", "sigmoid", "identity")
 DARTS_OPERATIONS = ("tanh", "relu", "sigmoid", "identity")
 PYTORCH_NAMES: Mapping[str, str] = {"tanh": "tanh", "ReLU": "relu", "identity": "identity", "sigmoid": "sigmoid"}
 
+DARTS_FORM = Form("darts-rnn", {"recurrent": "concat"}, "Genotype(recurrent=[('tanh', 0), ...], concat=range(1, 9))")
 _OUTPUTS = {"leaves": "the leaves", "all": "all nodes", "all_but_first": "all nodes but node 0"}
 
 
@@ -43,7 +46,7 @@ def read_ptb(text: str, spec: RecurrentCellSpec, space: SearchSpace) -> Architec
             f"enas-ptb: {len(numbers)} numbers; there must be one for node 0 and two for each later node, an odd count"
         )
     first, predecessors, operations = pairs_of("enas-ptb", numbers, PTB_OPERATIONS, has_first=True)
-    return fit(Cell((first, *operations), predecessors), spec, space)
+    return fit("enas-ptb", Cell((first, *operations), predecessors), spec, space)
 
 
 def write_ptb(architecture: Mapping[str, str], spec: RecurrentCellSpec, space: SearchSpace) -> str:
@@ -51,7 +54,9 @@ def write_ptb(architecture: Mapping[str, str], spec: RecurrentCellSpec, space: S
     cell = cell_of(architecture, spec)
     check_known(cell, "enas-ptb", PTB_OPERATIONS)
     first = str(PTB_OPERATIONS.index(cell.operations[0]))
-    return " ".join([first, *write_pairs(cell, PTB_OPERATIONS)])
+    text = " ".join([first, *write_pairs(cell, PTB_OPERATIONS)])
+    check_says("enas-ptb", architecture, read_ptb(text, spec, space))
+    return text
 
 
 def read_lm(text: str, spec: RecurrentCellSpec, space: SearchSpace) -> Architecture:
@@ -60,7 +65,7 @@ def read_lm(text: str, spec: RecurrentCellSpec, space: SearchSpace) -> Architect
     if len(numbers) % 2:
         raise UsageError(f"enas-lm: {len(numbers)} numbers; there must be two for each node but node 0, an even count")
     first, predecessors, operations = pairs_of("enas-lm", numbers, LM_OPERATIONS, has_first=False)
-    return fit(Cell((first, *operations), predecessors), spec, space)
+    return fit("enas-lm", Cell((first, *operations), predecessors), spec, space)
 
 
 def write_lm(architecture: Mapping[str, str], spec: RecurrentCellSpec, space: SearchSpace) -> str:
@@ -70,12 +75,15 @@ def write_lm(architecture: Mapping[str, str], spec: RecurrentCellSpec, space: Se
     check_known(cell, "enas-lm", LM_OPERATIONS)
     if not cell.predecessors:
         raise SpaceError("a cell of one node is no text at all in enas-lm")
-    return " ".join(write_pairs(cell, LM_OPERATIONS))
+    text = " ".join(write_pairs(cell, LM_OPERATIONS))
+    check_says("enas-lm", architecture, read_lm(text, spec, space))
+    return text
 
 
 def read_darts(text: str, spec: RecurrentCellSpec, space: SearchSpace) -> Architecture:
     """``Genotype(recurrent=[('tanh', 0), ...], concat=range(1, 9))``; node 0 is tanh and left out."""
-    pairs, concat = parse_genotype(text)
+    genes = parse_genotype(text, DARTS_FORM)["recurrent"]
+    pairs = genes.pairs
     faults = [
         f"pair {node}: node {node} reads node {source}; it must be an earlier one, 0 to {node - 1}"
         for node, (_, source) in enumerate(pairs, 1)
@@ -84,8 +92,9 @@ def read_darts(text: str, spec: RecurrentCellSpec, space: SearchSpace) -> Archit
     if faults:
         raise UsageError("\n".join(f"darts-rnn: {fault}" for fault in faults))
     cell = Cell(("tanh", *(operation for operation, _ in pairs)), tuple(source for _, source in pairs))
-    architecture = fit(cell, spec, space)
-    _check_output("darts-rnn: concat", cell, concat, spec)
+    _check_averaged("darts-rnn: concat", cell, genes.concat)
+    architecture = fit("darts-rnn", cell, spec, space)
+    _check_output("darts-rnn: concat", cell, genes.concat, spec)
     return architecture
 
 
@@ -98,19 +107,32 @@ def write_darts(architecture: Mapping[str, str], spec: RecurrentCellSpec, space:
     count = len(cell.operations)
     whole = {"all": f"range({count})", "all_but_first": f"range(1, {count})"}
     averaged = whole.get(spec.output.of, str(list(cell.leaves))) if count > 1 else str(list(cell.leaves))
-    return f"Genotype(recurrent={pairs}, concat={averaged})"
+    text = f"Genotype(recurrent={pairs}, concat={averaged})"
+    check_says("darts-rnn", architecture, read_darts(text, spec, space))
+    return text
+
+
+def _check_averaged(where: str, cell: Cell, averaged: Sequence[int]) -> None:
+    """Refuse what is wrong in any space.
+
+    Raises:
+        UsageError: the text averages what is no set of nodes of its cell.
+    """
+    count = len(cell.operations)
+    if len(set(averaged)) != len(averaged) or any(node >= count for node in averaged):
+        raise UsageError(
+            f"{where} must be different nodes, 0 to {count - 1} in a cell of {counted(count, 'node')}, "
+            f"found {_listed(averaged)}"
+        )
 
 
 def _check_output(where: str, cell: Cell, averaged: Sequence[int], spec: RecurrentCellSpec) -> None:
     """Compare the nodes that a text averages with those that the space does.
 
     Raises:
-        UsageError: they are no set of nodes.
         SpaceError: the space averages others.
     """
     count = len(cell.operations)
-    if len(set(averaged)) != len(averaged) or any(node >= count for node in averaged):
-        raise UsageError(f"{where} must be different nodes, 0 to {count - 1}, found {_listed(averaged)}")
     sets = {"leaves": set(cell.leaves), "all": set(range(count)), "all_but_first": set(range(1, count)) or {0}}
     if set(averaged) == sets[spec.output.of]:
         return
@@ -155,7 +177,9 @@ def read_pytorch(text: str, spec: RecurrentCellSpec, space: SearchSpace) -> Arch
         raise UsageError("\n".join(faults))
     listed = [by_node[node] for node in range(len(by_node))]
     cell = Cell(tuple(PYTORCH_NAMES[operation] for _, operation in listed), tuple(source for source, _ in listed[1:]))
-    architecture = fit(cell, spec, space)
+    if averaged is not None:
+        _check_averaged("enas-pytorch: 'avg'", cell, averaged)
+    architecture = fit("enas-pytorch", cell, spec, space)
     if averaged is not None:
         _check_output("enas-pytorch: 'avg'", cell, averaged, spec)
     return architecture
@@ -176,7 +200,9 @@ def write_pytorch(architecture: Mapping[str, str], spec: RecurrentCellSpec, spac
     for node, source in enumerate(cell.predecessors, 1):
         dag.setdefault(str(source), []).append([node, names[cell.operations[node]]])
     dag |= {str(leaf): [[count, "avg"]] for leaf in cell.leaves}
-    return json.dumps({**dag, str(count): [[count + 1, "h[t]"]]})
+    text = json.dumps({**dag, str(count): [[count + 1, "h[t]"]]})
+    check_says("enas-pytorch", architecture, read_pytorch(text, spec, space))
+    return text
 
 
 def _nodes_of_dag(data: Mapping[str, Any]) -> tuple[dict[int, tuple[int, str]], tuple[int, ...]]:

@@ -17,8 +17,13 @@ import nasforge.cli.check
 from nasforge.cli.main import app
 from nasforge.components import NoOptions, SpaceKind
 from nasforge.graph.canonical import canonical_digest
-from nasforge.kinds.recurrent_cell import KIND
+from nasforge.kinds.recurrent_cell import KIND, RecurrentCellSpec
 from nasforge.space.distinct import rooted_trees
+from nasforge.space.search_space import SearchSpace
+
+
+def count(spec: RecurrentCellSpec) -> int | None:
+    return KIND.distinct(spec, compiled(spec).space)
 
 
 def first(*ops: str) -> dict[str, Any]:
@@ -53,8 +58,8 @@ def _nested(free: nx.Graph, node: int, parent: int | None) -> str:
 
 
 def test_distinct_cells_of_the_paper() -> None:
-    assert KIND.distinct(cell_spec(12)) == 32_976_302_800
-    assert KIND.distinct(cell_spec(12, **first("tanh"))) == 32_976_302_800 // 4
+    assert count(cell_spec(12)) == 32_976_302_800
+    assert count(cell_spec(12, **first("tanh"))) == 32_976_302_800 // 4
 
 
 @pytest.mark.parametrize("of", ["leaves", "all"])
@@ -68,7 +73,7 @@ def test_the_formula_counts_the_canonical_digests(nodes: int, most: int, root: S
         spec = cell_spec(nodes, ops=OPS[:n_ops], **options)
         supergraph = compiled(spec)
         digests = {canonical_digest(supergraph, architecture) for architecture in everything(supergraph.space)}
-        assert KIND.distinct(spec) == len(digests)
+        assert count(spec) == len(digests)
 
 
 @pytest.mark.parametrize("share", KIND.share)
@@ -76,12 +81,12 @@ def test_the_sharing_scope_and_the_clip_do_not_enter(share: str) -> None:
     spec = cell_spec(4, ops=OPS[:2], output={"clip_norm": None}, input_bias=False)
     supergraph = compiled(spec, share)
     digests = {canonical_digest(supergraph, architecture) for architecture in everything(supergraph.space)}
-    assert KIND.distinct(spec) == len(digests) == 52
+    assert count(spec) == len(digests) == 52
 
 
 def test_a_kind_that_says_nothing_has_no_number() -> None:
-    kind = SpaceKind("mine", "a kind", NoOptions, lambda config, builder, stage, share: None)
-    assert kind.distinct(NoOptions()) is None
+    kind = SpaceKind("mine", "a kind", NoOptions, lambda config, builder, stage: None)
+    assert kind.distinct(NoOptions(), SearchSpace([])) is None
 
 
 PTB = str(Path(__file__).parents[2] / "spaces" / "ptb_rnn.yaml")
@@ -100,12 +105,12 @@ def test_check_prints_how_many_are_distinct() -> None:
 
 
 def test_check_says_that_nothing_was_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = nasforge.cli.check.load_run_spec
+    load = nasforge.cli.check.load_space_spec
 
     def without_formula(*arguments: Any, **options: Any) -> Any:
         spec = load(*arguments, **options)
-        return replace(spec, space_kind=replace(spec.space_kind, distinct=lambda config: None))
+        return replace(spec, space_kind=replace(spec.space_kind, distinct=lambda config, space: None))
 
-    monkeypatch.setattr(nasforge.cli.check, "load_run_spec", without_formula)
+    monkeypatch.setattr(nasforge.cli.check, "load_space_spec", without_formula)
     assert "(10^14.8), distinct: not computed, 23 decisions" in " ".join(check().split())
     assert json.loads(check("--json"))[0]["distinct"] is None

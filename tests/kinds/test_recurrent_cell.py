@@ -73,10 +73,11 @@ def test_numbers_of_nodes_out_of_range_are_refused(nodes: int) -> None:
 
 
 def test_the_final_stage_has_the_graph_of_the_search() -> None:
+    from nasforge.components import Stage
     from nasforge.graph.builder import GraphBuilder
 
     builder = GraphBuilder("final")
-    KIND.build(cell_spec(3), builder, "final", "node")
+    KIND.build(cell_spec(3), builder, Stage("final", "node"))
     assert dump(builder.finish()).replace("stage final", "stage search") == dump(cell(3))
 
 

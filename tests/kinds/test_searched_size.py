@@ -59,7 +59,7 @@ def test_size_and_distinct_cells_equal_brute_force(of: str, first: dict[str, Any
     supergraph = compiled(spec)
     listed = everything(supergraph.space)
     assert supergraph.space.size == len(listed)
-    assert KIND.distinct(spec) == len({canonical_digest(supergraph, each) for each in listed})
+    assert KIND.distinct(spec, supergraph.space) == len({canonical_digest(supergraph, each) for each in listed})
 
 
 @pytest.mark.parametrize("of", ["leaves", "all", "all_but_first"])
@@ -88,7 +88,7 @@ def _run(supergraph: Supergraph, architecture: dict[str, str]) -> Tensor:
 
 def test_one_number_to_choose_from_is_that_number() -> None:
     assert compiled(sized([4])).space.size == cell(4).space.size
-    assert KIND.distinct(sized([4])) == KIND.distinct(cell_spec(4)) == 752
+    assert KIND.distinct(sized([4]), compiled(sized([4])).space) == KIND.distinct(cell_spec(4), cell(4).space) == 752
 
 
 def test_every_number_of_nodes_is_drawn_as_often_as_it_has_cells() -> None:

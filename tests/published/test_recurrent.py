@@ -17,7 +17,7 @@ from nasforge import published
 from nasforge.components import Options, SpaceKind
 from nasforge.errors import NasforgeError, SpaceError, UsageError
 from nasforge.graph.canonical import canonical_digest
-from nasforge.kinds.recurrent_cell import KIND
+from nasforge.kinds.recurrent_cell import KIND, RecurrentCellSpec
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
 
@@ -188,7 +188,48 @@ def test_a_genotype_may_be_laid_out_and_quoted_as_python_allows() -> None:
     assert read("darts-rnn", swapped, space(2, output={"of": "all_but_first"}))["node1.op"] == "relu"
 
 
+# What the space shares by name or searches beside the tree
+
+
+def shared(**options: Any) -> Space:
+    """A space that decides all operations at once, and the number of nodes, by names under ``let``."""
+    op = {"choose": 1, "from": ["tanh", "relu"], "use": "act"}
+    block = {"nodes": {"choose": 1, "from": [2, 3], "use": "n"}, "each": {"op": op}, "first": {"op": op}, **options}
+    return Space(RecurrentCellSpec.model_validate(block, context={"operations": OPERATIONS}))
+
+
+@pytest.mark.parametrize("name", sorted(KIND.encodings))
+def test_a_shared_operation_is_read_and_written_by_its_name(name: str) -> None:
+    declared = shared()
+    cell = {"n": "3", "act": "tanh", "node1.input": "node0", "node2.input": "node0"}
+    text = write(name, declared.decisions.architecture(cell), declared)
+    assert dict(read(name, text, declared)) == cell
+
+
+def test_a_text_that_parts_what_the_space_shares_is_refused() -> None:
+    with pytest.raises(SpaceError, match=r"node 1 is 'relu', but node 0 is 'tanh', and .* decides both at once .'act'"):
+        read("enas-ptb", "0 0 1", shared())
+
+
+@pytest.mark.parametrize("name", sorted(KIND.encodings))
+def test_a_searched_width_of_which_no_text_tells_is_refused(name: str) -> None:
+    declared = space(2, hidden={"choose": 1, "from": [32, 64]})
+    cell = declared.decisions.architecture(
+        {"hidden": "32", "node0.op": "tanh", "node1.input": "node0", "node1.op": "relu"}
+    )
+    said = f"the space searches 'hidden' .32, 64., of which {name} says nothing"
+    with pytest.raises(SpaceError, match=said):
+        write(name, cell, declared)
+    with pytest.raises(SpaceError, match=said):
+        read(name, write(name, choices(["tanh", "relu"], [0]), space(2)), declared)
+
+
 # What is averaged
+
+
+def test_what_is_averaged_must_be_nodes_of_the_text_whatever_the_space() -> None:
+    with pytest.raises(UsageError, match="must be different nodes, 0 to 1 in a cell of 2 nodes, found 1, 2, 3"):
+        read("darts-rnn", "Genotype(recurrent=[('relu', 0)], concat=range(1, 9))", TWELVE)
 
 
 def test_concat_must_agree_with_the_output_of_the_space() -> None:
@@ -205,7 +246,7 @@ def test_concat_must_agree_with_the_output_of_the_space() -> None:
     assert read("darts-rnn", V1.replace("range(1, 9)", "range(9)"), everything) == read("darts-rnn", V1, NINE)
     with pytest.raises(SpaceError, match="averages 7, 8, which are neither all nodes.* nor the leaves 6, 7, 8"):
         read("darts-rnn", V1.replace("range(1, 9)", "range(7, 9)"), NINE)
-    with pytest.raises(UsageError, match="concat must be different nodes, 0 to 8, found 1, 1"):
+    with pytest.raises(UsageError, match="concat must be different nodes, 0 to 8 in a cell of 9 nodes, found 1, 1"):
         read("darts-rnn", V1.replace("range(1, 9)", "[1, 1]"), NINE)
     with pytest.raises(SpaceError, match=r"'avg' averages 3, 5.*space\.output\.of=leaves"):
         read("enas-pytorch", DAG, space(12, output={"of": "all"}))
@@ -279,10 +320,10 @@ def test_every_node_that_does_not_fit_is_named() -> None:
     [
         ("enas-ptb", "", "the text is empty"),
         ("enas-ptb", "0 0", "2 numbers; there must be one for node 0 and two for each later node"),
-        ("enas-ptb", "0 0 x", "item 3 must be a number, found 'x'"),
-        ("enas-ptb", "0, 0, 1", "item 1 must be a number, found '0,'"),
-        ("enas-ptb", "0 0 -1", "item 3 must be a number, found '-1'"),
-        ("enas-ptb", "0 0 99999", "item 3 must be a number"),
+        ("enas-ptb", "0 0 x", "item 3 must be a whole number from 0 to 9999, found 'x'"),
+        ("enas-ptb", "0, 0, 1", "item 1 must be a whole number from 0 to 9999, found '0,'"),
+        ("enas-ptb", "0 0 -1", "item 3 must be a whole number from 0 to 9999, found '-1'"),
+        ("enas-ptb", "0 0 99999", "item 3 must be a whole number"),
         (
             "enas-ptb",
             "4",
