@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,6 +11,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from nasforge.spec.choices import ChooseCount, ChooseForm, ChooseWidth
 from nasforge.spec.nodes import printable
 
 KeyPath = tuple[str | int, ...]
@@ -75,7 +76,28 @@ def written(name: str, field: FieldInfo) -> str:
 def keys_of(annotation: Any) -> list[str]:
     """The keys that a value of this type may have, where it is a model; else none."""
     core, _, _ = _unwrap(annotation, ())
-    return [written(name, field) for name, field in core.model_fields.items()] if _is_model(core) else []
+    if not _is_model(core):
+        return []
+    given = getattr(core, "given", ())
+    return [written(name, field) for name, field in core.model_fields.items() if name not in given]
+
+
+def forms_of(annotation: Any) -> list[str]:
+    """The choose-forms that a value of this type may be, such as ``a choice of several, {choose: 1, from: [2, 3]}``."""
+    core, _, _ = _unwrap(annotation, ())
+    each = _alternatives(core) or (core,)
+    return [_noun(core, ()) for core in (_unwrap(one, ())[0] for one in each) if _is_form(core)]
+
+
+def searched_numbers(model: type[BaseModel]) -> Iterator[str]:
+    """The keys of a model, and of the models in it, at which an architecture can choose a number."""
+    for name, field in model.model_fields.items():
+        core, _, _ = _unwrap(field.annotation, ())
+        for each in _alternatives(core) or (core,):
+            if _is_form(each) and issubclass(each, ChooseCount | ChooseWidth):
+                yield written(name, field)
+            elif _is_model(each):
+                yield from searched_numbers(each)
 
 
 def choices_of(annotation: Any) -> list[str]:
@@ -118,6 +140,8 @@ def _noun(core: Any, constraints: Sequence[Any]) -> str:
             return f"a list of {len(arguments)} values"
         least = next((c.min_length for c in constraints if isinstance(c, annotated_types.MinLen)), 0)
         return f"a list of at least {least} value{'s' if least > 1 else ''}" if least else "a list"
+    if _is_form(core):
+        return f"a choice of several, {core.example}"
     if origin is dict or _is_model(core):
         return "a mapping"
     return ""
@@ -170,3 +194,7 @@ def _is_called(alternative: Any, step: str | int) -> bool:
 
 def _is_model(core: Any) -> bool:
     return isinstance(core, type) and issubclass(core, BaseModel)
+
+
+def _is_form(core: Any) -> bool:
+    return isinstance(core, type) and issubclass(core, ChooseForm)

@@ -115,6 +115,11 @@ def find_key(node: Node, path: Sequence[str | int]) -> Mark:
     return _own_mark(node, list(_walk(node, path)))
 
 
+def on_the_way(node: Node, path: Sequence[str | int]) -> list[Node]:
+    """The nodes at and above `path`, the root first, as far as they exist."""
+    return [node, *(each for _, each in _walk(node, path))]
+
+
 def merge(base: Node, over: Node) -> Node:
     """Return `base` with `over` laid on top: mappings are merged key by key, anything else is replaced.
 

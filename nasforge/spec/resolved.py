@@ -7,8 +7,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from nasforge.graph.supergraph import OperationUse
+from nasforge.components import Options
+from nasforge.graph.limits import Bound
+from nasforge.graph.supergraph import Open, OperationUse
+from nasforge.spec.choices import Choose
 from nasforge.spec.expectation import written
+from nasforge.spec.limits import plain_bound
 from nasforge.spec.scalars import resolve_scalar
 
 
@@ -23,14 +27,24 @@ def to_plain(value: Any) -> Any:
             return value
         case OperationUse():
             return {value.name: {key: to_plain(v) for key, v in value.parameters}} if value.parameters else value.name
+        case Open():
+            return {"use": value.name} if value.name else {"choose": 1, "from": to_plain(value.values)}
+        case Bound():
+            return plain_bound(value)
+        case Choose() if value.use:
+            return {"use": value.use}
         case BaseModel():
-            fields = type(value).model_fields
+            fields = {key: each for key, each in type(value).model_fields.items() if key not in _given(value)}
             return {written(name, field): to_plain(getattr(value, name)) for name, field in fields.items()}
         case dict():
             return {str(key): to_plain(v) for key, v in value.items()}
         case list() | tuple():
             return [to_plain(v) for v in value]
     raise TypeError(f"a {type(value).__name__} cannot be written as YAML")
+
+
+def _given(value: BaseModel) -> frozenset[str]:
+    return value.given if isinstance(value, Options) else frozenset()
 
 
 def tagged(kind: str, config: BaseModel) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,14 +16,15 @@ from nasforge.components import (
     StrategyKind,
     TaskKind,
 )
-from nasforge.errors import Problem, SpecError
 from nasforge.recipe import Recipe
-from nasforge.spec.nodes import Entry, MappingNode, Mark, Node, ScalarNode, find
-from nasforge.spec.overrides import apply_overrides, apply_profile, parse_override
+from nasforge.spec.lets import PutIn, put_in, reserved
+from nasforge.spec.limits import Limits, check_counts
+from nasforge.spec.merged import Merged, Source, merged
+from nasforge.spec.nodes import Entry, MappingNode, Mark, Node, find, find_key
 from nasforge.spec.resolved import tagged, to_plain
-from nasforge.spec.section_reader import SectionReader
-from nasforge.spec.sections import FORMAT, NAMED, CompareOptions, DeriveOptions, TrainOptions
-from nasforge.spec.yaml_reader import read_yaml
+from nasforge.spec.section_reader import SectionReader, TaggedSection
+from nasforge.spec.sections import FORMAT, CompareOptions, DeriveOptions, TrainOptions
+from nasforge.spec.validate import Faults
 
 if TYPE_CHECKING:
     from nasforge.plugins import Plugins
@@ -33,54 +34,80 @@ DEFAULT_STRATEGY = "enas"
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
-class RunSpec:
-    """A validated run; two are equal if their resolved forms are.
+@dataclass(frozen=True, kw_only=True)
+class SpaceSpec:
+    """A validated space: what can be checked, counted, drawn and sampled without a task.
 
     Attributes:
         name: of the run.
         seed: of every random stream.
         space: the ``space`` block.
         space_kind: the component that reads it.
-        task: the ``task`` block.
-        task_kind: the component that reads it.
-        strategy: the ``strategy`` block.
-        strategy_kind: the component that reads it.
-        controller: the ``controller`` block.
-        controller_kind: the component that reads it.
-        executor: the ``executor`` block; its recipe is `search_recipe`.
+        let: plain data of its named choices.
+        executor: the ``executor`` block; its recipe is left out.
         executor_kind: the component that reads it.
-        search_recipe: how shared weights are trained, an instance of ``task_kind.recipe``.
-        final_recipe: how single networks are trained, an instance of ``task_kind.recipe``.
-        derive: from the policy to one architecture.
-        train: the final training; its recipe is `final_recipe`.
-        compare: what the result is compared with.
-        workers: processes for independent trainings; None for two, or one on a single core.
+        train: the final training; its recipe is left out.
+        stack: ``train.stack``, an instance of ``space_kind.stack``; None where nothing is written.
         plugins: the distributions that the spec needs, as written.
+        limits: bounds that every architecture keeps; None for none.
         profile: the profile that was applied; no part of the resolved form.
-        data_mark: where the data is named; no part of the resolved form.
+        limits_mark: where the limits stand; no part of the resolved form.
+        space_mark: where the ``space`` block is named; no part of the resolved form.
+        stack_mark: where ``train.stack`` is named; no part of the resolved form.
     """
 
     name: str
     seed: int
     space: Options
     space_kind: SpaceKind
+    let: Mapping[str, Any]
+    executor: ExecutorOptions
+    executor_kind: ExecutorKind
+    train: TrainOptions
+    stack: Options | None
+    plugins: tuple[str, ...]
+    limits: Limits | None = None
+    profile: str | None = field(default=None, compare=False)
+    limits_mark: Mark | None = field(default=None, compare=False, repr=False)
+    space_mark: Mark | None = field(default=None, compare=False, repr=False)
+    stack_mark: Mark | None = field(default=None, compare=False, repr=False)
+
+    def space_block(self) -> dict[str, Any]:
+        """Plain data of the ``space`` block."""
+        let = {"let": dict(self.let)} if self.let else {}
+        return {**tagged(self.space_kind.name, self.space), **let}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(SpaceSpec):
+    """A validated run; two are equal if their resolved forms are.
+
+    Attributes:
+        task: the ``task`` block.
+        task_kind: the component that reads it.
+        strategy: the ``strategy`` block.
+        strategy_kind: the component that reads it.
+        controller: the ``controller`` block.
+        controller_kind: the component that reads it.
+        search_recipe: how shared weights are trained, an instance of ``task_kind.recipe``.
+        final_recipe: how single networks are trained, an instance of ``task_kind.recipe``.
+        derive: from the policy to one architecture.
+        compare: what the result is compared with.
+        workers: processes for independent trainings; None for two, or one on a single core.
+        data_mark: where the data is named; no part of the resolved form.
+    """
+
     task: Options
     task_kind: TaskKind
     strategy: Options
     strategy_kind: StrategyKind
     controller: Options
     controller_kind: ControllerKind
-    executor: ExecutorOptions
-    executor_kind: ExecutorKind
     search_recipe: Recipe
     final_recipe: Recipe
     derive: DeriveOptions
-    train: TrainOptions
     compare: CompareOptions
     workers: int | None
-    plugins: tuple[str, ...]
-    profile: str | None = field(default=None, compare=False)
     data_mark: Mark | None = field(default=None, compare=False, repr=False)
 
     def resolved(self) -> dict[str, Any]:
@@ -88,19 +115,25 @@ class RunSpec:
         executor = tagged(self.executor_kind.name, self.executor)
         if "recipe" in executor:
             executor["recipe"] = to_plain(self.search_recipe)
+        train = {**to_plain(self.train), "stack": to_plain(self.stack), "recipe": to_plain(self.final_recipe)}
+        for block, key in [(train, "stack" if self.space_kind.stack is None else "")] + [
+            (block, "hidden" if self.space_kind.shapes is not None else "") for block in (executor, train)
+        ]:
+            block.pop(key, None)
         return {
             "nasforge": FORMAT,
             "name": self.name,
             "plugins": list(self.plugins),
             "seed": self.seed,
-            "space": tagged(self.space_kind.name, self.space),
+            "space": self.space_block(),
             "task": tagged(self.task_kind.name, self.task),
             "strategy": tagged(self.strategy_kind.name, self.strategy),
             "controller": tagged(self.controller_kind.name, self.controller),
             "executor": executor,
             "derive": to_plain(self.derive),
-            "train": {**to_plain(self.train), "recipe": to_plain(self.final_recipe)},
+            "train": train,
             "compare": to_plain(self.compare),
+            "limits": to_plain(self.limits),
             "workers": self.workers,
         }
 
@@ -127,12 +160,32 @@ def load_run_spec(
         SpecError: every fault that was found, in the order of places.
         PluginError: a plugin that the spec needs is installed, but failed.
     """
-    root, applied, problems = _merged(source, profile, overrides, seed)
-    reader = SectionReader(root, plugins)
+    spec = _load(Source(source, profile, overrides, seed), plugins, without_task=False)
+    assert isinstance(spec, RunSpec)
+    return spec
+
+
+def load_space_spec(
+    source: Node | Path,
+    plugins: Plugins,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+) -> SpaceSpec:
+    """Read and validate a spec that may lack a task; with one it is a `RunSpec`. Otherwise as `load_run_spec`."""
+    return _load(Source(source, profile, overrides, None), plugins, without_task=True)
+
+
+def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
+    source = merged(given)
+    root, names = _with_names(source)
+    reader = SectionReader(root, plugins, names.faulty)
     faults = reader.faults
-    faults.extend(problems)
-    sections = reader.top()
+    faults.extend([*source.problems, *names.problems])
+    sections = reader.top(without_task=without_task)
     space = reader.tagged("space", plugins.catalogue.kinds, "space kind")
+    if space:
+        faults.extend(reserved(names, space.component.config))
     task = reader.tagged("task", plugins.catalogue.tasks, "task")
     strategy = reader.tagged("strategy", plugins.catalogue.strategies, "strategy", default=DEFAULT_STRATEGY)
     # Where the strategy is not known, neither is what may be left out.
@@ -153,6 +206,7 @@ def load_run_spec(
         needed_by=asking,
         shares=space.component.share if space else (),
     )
+    stack = reader.stack(space.component) if space else None
     search_recipe = final_recipe = None
     if task:
         search_recipe = reader.recipe(("executor", "recipe"), task.component.recipe, task.component.search_recipe)
@@ -160,42 +214,71 @@ def load_run_spec(
         if space and space.component.name not in task.component.kinds:
             message = f"the task '{task.component.name}' does not fit a space of kind '{space.component.name}'"
             faults.add(("task", "kind"), message, f"it fits {', '.join(task.component.kinds)}")
+    if sections and sections.limits and space and space.config:
+        check_counts(sections.limits, space.component, space.config, faults)
     if strategy and strategy.config and controller and controller.config:
-        given = strategy.component.group(strategy.config)
-        needed = controller.component.smallest_group(controller.config)
-        if 0 < given < needed:
-            message = (
-                f"the strategy '{strategy.component.name}' gives the controller groups of {given}, but "
-                f"'{controller.component.name}' with its options learns from groups of at least {needed}"
-            )
-            hint = "raise strategy.candidates_per_step, or choose another baseline for the controller"
-            faults.add(("strategy",), message, hint)
-    faults.raise_if_any()
-    sections, space, task, strategy = _given(sections), _given(space), _given(task), _given(strategy)
+        _check_group(strategy, controller, faults)
+    faults.raise_if_any(names.otherwise)
+    sections, space, strategy = _given(sections), _given(space), _given(strategy)
     controller, executor = _given(controller), _given(executor)
-    return RunSpec(
+    alone = SpaceSpec(
         name=sections.name,
         seed=sections.seed,
         space=_given(space.config),
         space_kind=space.component,
+        let=names.let,
+        executor=_given(executor.config),
+        executor_kind=executor.component,
+        train=sections.train,
+        stack=stack,
+        plugins=sections.plugins,
+        limits=sections.limits,
+        profile=source.profile,
+        limits_mark=find(root, ("limits",)),
+        space_mark=find_key(root, ("space",)),
+        stack_mark=find_key(root, ("train", "stack")),
+    )
+    if task is None:
+        return alone
+    return RunSpec(
+        **{each.name: getattr(alone, each.name) for each in fields(alone)},
         task=_given(task.config),
         task_kind=task.component,
         strategy=_given(strategy.config),
         strategy_kind=strategy.component,
         controller=_given(controller.config),
         controller_kind=controller.component,
-        executor=_given(executor.config),
-        executor_kind=executor.component,
         search_recipe=_given(search_recipe),
         final_recipe=_given(final_recipe),
         derive=sections.derive,
-        train=sections.train,
         compare=sections.compare,
         workers=sections.workers,
-        plugins=sections.plugins,
-        profile=applied,
         data_mark=find(root, ("task", task.component.data_key)),
     )
+
+
+def _check_group(
+    strategy: TaggedSection[StrategyKind], controller: TaggedSection[ControllerKind], faults: Faults
+) -> None:
+    given = strategy.component.group(strategy.config)
+    needed = controller.component.smallest_group(controller.config)
+    if 0 < given < needed:
+        message = (
+            f"the strategy '{strategy.component.name}' gives the controller groups of {given}, but "
+            f"'{controller.component.name}' with its options learns from groups of at least {needed}"
+        )
+        hint = "raise strategy.candidates_per_step, or choose another baseline for the controller"
+        faults.add(("strategy",), message, hint)
+
+
+def _with_names(source: Merged) -> tuple[Node, PutIn]:
+    """The tree with the named choices of its space put in."""
+    root = source.root
+    space = root.entries.get("space") if isinstance(root, MappingNode) else None
+    if space is None or not isinstance(root, MappingNode):
+        return root, PutIn(root, {})
+    names = put_in(space.node, written=(source.written,), explained="let" in root.entries)
+    return MappingNode(root.mark, {**root.entries, "space": Entry(space.key_mark, names.block)}), names
 
 
 def _given(value: Value | None) -> Value:
@@ -203,50 +286,3 @@ def _given(value: Value | None) -> Value:
     if value is None:
         raise AssertionError("a section has no value, but no fault was reported")
     return value
-
-
-def _merged(
-    source: Node | Path, profile: str | None, overrides: Sequence[str], seed: int | None
-) -> tuple[Node, str | None, list[Problem]]:
-    """Return the tree with profile and overrides laid on top, the profile's name, and the faults of either."""
-    problems: list[Problem] = []
-    root = read_yaml(source) if isinstance(source, Path) else source
-    layers: list[Node] = []
-    for text in overrides:
-        try:
-            layers.append(_spelled_out(parse_override(text)))
-        except SpecError as error:
-            problems += error.problems
-    if seed is not None:
-        mark = Mark(f"--seed {seed}", None, None, None, 1)
-        layers.append(MappingNode(mark, {"seed": Entry(mark, ScalarNode(mark, seed))}))
-    root = _spelled_out(root)
-    applied: str | None = None
-    try:
-        root, applied = apply_profile(root, profile)
-    except SpecError as error:
-        if not isinstance(root, MappingNode):
-            raise
-        problems += error.problems
-        root = MappingNode(root.mark, {key: entry for key, entry in root.entries.items() if key != "profiles"})
-    return apply_overrides(root, layers), applied, problems
-
-
-def _spelled_out(root: Node) -> Node:
-    """Return the tree with bare names of sections, also in profiles, written as ``{kind: name}``.
-
-    Before anything is merged: options in a profile then join the section that the file names, instead of replacing it.
-    """
-    if not isinstance(root, MappingNode):
-        return root
-    entries = dict(root.entries)
-    for key in NAMED:
-        entry = entries.get(key)
-        if entry and isinstance(entry.node, ScalarNode) and isinstance(entry.node.value, str):
-            mark = entry.node.mark
-            entries[key] = Entry(entry.key_mark, MappingNode(mark, {"kind": Entry(mark, entry.node)}))
-    profiles = entries.get("profiles")
-    if profiles and isinstance(profiles.node, MappingNode):
-        inner = {name: Entry(p.key_mark, _spelled_out(p.node)) for name, p in profiles.node.entries.items()}
-        entries["profiles"] = Entry(profiles.key_mark, MappingNode(profiles.node.mark, inner))
-    return MappingNode(root.mark, entries)

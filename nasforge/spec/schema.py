@@ -10,8 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nasforge.components import NAMED_FAMILIES
+from nasforge.spec.choices import operation_definition
 from nasforge.spec.run_spec import DEFAULT_STRATEGY
-from nasforge.spec.schema_models import DEFS, OPERATION, Schema, operation_schema, partial, partial_name, schemas_of
+from nasforge.spec.schema_models import (
+    DEFS,
+    LET,
+    Schema,
+    operation_schema,
+    partial,
+    partial_name,
+    schemas_of,
+)
 from nasforge.spec.sections import DISTRIBUTION, FORMAT, NAMED, RunSections, TrainOptions
 
 if TYPE_CHECKING:
@@ -39,12 +49,16 @@ def json_schema(catalogue: Catalogue) -> Schema:
     components = [component for known in sections.values() for component in known.values()]
     operations = catalogue.operations.values()
     recipes = [task.recipe for task in catalogue.tasks.values()]
-    models = [RunSections, TrainOptions, *(each.config for each in (*components, *operations)), *recipes]
+    stacks = [kind.stack for kind in catalogue.kinds.values() if kind.stack is not None]
+    models = [RunSections, TrainOptions, *(each.config for each in (*components, *operations)), *recipes, *stacks]
     schemas, definitions = schemas_of(models)
-    definitions[OPERATION] = operation_schema(catalogue.operations, schemas)
+    for family in NAMED_FAMILIES:
+        definitions[operation_definition(family)] = operation_schema(catalogue.operations, schemas, family)
     for section, known in sections.items():
         for name, component in known.items():
-            definitions[f"{section}.{name}"] = _component(name, component, schemas[component.config])
+            definitions[f"{section}.{name}"] = made = _component(name, component, schemas[component.config])
+            if section == "space":
+                made["properties"]["let"] = LET
     for name, task in catalogue.tasks.items():
         definitions[f"task.{name}.recipe"] = schemas[task.recipe]
         definitions[f"task.{name}.search_recipe"] = _with_defaults(schemas[task.recipe], task.search_recipe)
@@ -53,6 +67,8 @@ def json_schema(catalogue: Catalogue) -> Schema:
     definitions |= {partial_name(name): partial(schema) for name, schema in definitions.items()}
 
     root = schemas[RunSections]
+    # A space without a task can be checked, shown and sampled.
+    root["required"] = [key for key in root["required"] if key != "task"]
     _refine(root["properties"])
     definitions["profile"] = _profile(root, sections, catalogue)
     for section, known in sections.items():
@@ -67,6 +83,7 @@ def json_schema(catalogue: Catalogue) -> Schema:
         *(rule for name, strategy in catalogue.strategies.items() for rule in _strategy_rules(name, strategy)),
         *(_task_rule(name, task) for name, task in catalogue.tasks.items()),
         *(_share_rule(name, kind) for name, kind in catalogue.kinds.items()),
+        *(_stack_rule(name, kind, schemas) for name, kind in catalogue.kinds.items()),
         *(_profile_rule(section, name) for section, known in sections.items() for name in known),
     ]
     return {
@@ -201,8 +218,18 @@ def _task_rule(name: str, task: Any) -> Schema:
 
 def _share_rule(name: str, kind: Any) -> Schema:
     """The sharing scopes that a space kind can express."""
-    share = {"properties": {"share": {"enum": list(kind.share)}}}
-    return {"if": _section_is("space", name), "then": {"properties": {"executor": share}}}
+    executor = {"properties": {"executor": {"properties": {"share": {"enum": list(kind.share)}}}}}
+    then = {"properties": {**executor["properties"], "profiles": {"additionalProperties": executor}}}
+    return {"if": _section_is("space", name), "then": then}
+
+
+def _stack_rule(name: str, kind: Any, schemas: Mapping[Any, Schema]) -> Schema:
+    """What ``train.stack`` of a space kind takes, and no widths where the space says them."""
+    stack: Any = False if kind.stack is None else {"anyOf": [schemas[kind.stack], {"type": "null"}]}
+    widths: Schema = {} if kind.shapes is None else {"hidden": False}
+    sections: Schema = {"train": {"properties": {"stack": stack, **widths}}, "executor": {"properties": widths}}
+    then = {"properties": {**sections, "profiles": {"additionalProperties": {"properties": sections}}}}
+    return {"if": _section_is("space", name), "then": then}
 
 
 def _profile_rule(section: str, name: str) -> Schema:

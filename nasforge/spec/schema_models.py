@@ -10,18 +10,35 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import PydanticSerializationError, core_schema
 
-from nasforge.components import Operation
-from nasforge.graph.supergraph import OperationUse
-from nasforge.spec.choices import ChooseActivation
+from nasforge.components import Family, Operation
+from nasforge.spec.choices import Choose
 from nasforge.spec.docstrings import fields_of, summary_of
 from nasforge.spec.expectation import written
+from nasforge.spec.lets import NAME
 from nasforge.spec.resolved import to_plain
 
 Schema = dict[str, Any]
 
 DEFS = "#/$defs/"
-OPERATION = "operation"
-"""The definition of what can stand where an operation is named."""
+
+USE: Schema = {
+    "type": "object",
+    "description": "A choice that has its name under `let`; all places that use it share one decision.",
+    "properties": {"use": {"type": "string"}},
+    "required": ["use"],
+    "additionalProperties": False,
+}
+LET: Schema = {
+    "type": ["object", "null"],
+    "description": "Choices by name, which {use: NAME} takes.",
+    "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+    "additionalProperties": {
+        "type": "object",
+        "properties": {"choose": {"const": 1}, "from": {"type": "array", "minItems": 1}},
+        "required": ["choose", "from"],
+        "additionalProperties": False,
+    },
+}
 
 
 class _Generator(GenerateJsonSchema):
@@ -41,13 +58,12 @@ class _Generator(GenerateJsonSchema):
             if isinstance(made.get("properties", {}).get(key, {}).get("default"), dict):
                 # The keys of a block have their own defaults; an editor would insert this one whole.
                 del made["properties"][key]["default"]
-        if issubclass(model, ChooseActivation):
+        if issubclass(model, Choose):
+            del made["properties"]["use"]
             made["properties"]["from"]["uniqueItems"] = True
+            # Not anyOf: editors would say no more than that none fits.
+            return {"if": {"required": ["use"]}, "then": copy.deepcopy(USE), "else": made}
         return made
-
-    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> Schema:
-        """An operation; any other dataclass as pydantic sees it."""
-        return {"operation": True} if schema["cls"] is OperationUse else super().dataclass_schema(schema)
 
     def encode_default(self, dft: Any) -> Any:
         """A default as a user would write it."""
@@ -76,28 +92,31 @@ def schemas_of(models: Iterable[type[BaseModel]]) -> tuple[dict[type[BaseModel],
     made, shared = models_json_schema(
         [(model, "validation") for model in listed], by_alias=True, schema_generator=_Generator
     )
-    definitions: dict[str, Schema] = {
-        name: {"$ref": DEFS + OPERATION} if schema == {"operation": True} else schema
-        for name, schema in shared.get("$defs", {}).items()
-    }
+    definitions: dict[str, Schema] = dict(shared.get("$defs", {}))
     found = {
         model: copy.deepcopy(definitions[made[model, "validation"]["$ref"].removeprefix(DEFS)]) for model in listed
     }
     return found, definitions
 
 
-def operation_schema(operations: Mapping[str, Operation], schemas: Mapping[type[BaseModel], Schema]) -> Schema:
-    """``name`` or ``{name: {parameter: value}}`` for every operation that YAML can name.
+def operation_schema(
+    operations: Mapping[str, Operation], schemas: Mapping[type[BaseModel], Schema], family: Family
+) -> Schema:
+    """``name`` or ``{name: {parameter: value}}`` for every operation of a family.
 
     Args:
         operations: all of them.
         schemas: those of their config models.
+        family: where the operation stands.
     """
-    usable = {name: operation for name, operation in sorted(operations.items()) if operation.family != "structure"}
+    usable = {name: each for name, each in sorted(operations.items()) if family in each.families}
     parameters: dict[str, Schema] = {}
     bare: list[str] = []
     for name, operation in usable.items():
         block = {**copy.deepcopy(schemas[operation.config]), "description": operation.summary}
+        for field in operation.config.given:
+            del block["properties"][written(field, operation.config.model_fields[field])]
+        block["properties"] = {key: _or_chosen(each) for key, each in block.get("properties", {}).items()}
         if not block.get("required"):
             bare.append(name)
             block["type"] = ["object", "null"]
@@ -113,6 +132,19 @@ def operation_schema(operations: Mapping[str, Operation], schemas: Mapping[type[
     return {"description": described, "anyOf": [{"enum": bare}, spelled_out]}
 
 
+def _or_chosen(parameter: Schema) -> Schema:
+    """A parameter of an operation, or a choice of several values."""
+    about: Schema = {key: parameter[key] for key in ("description", "default") if key in parameter}
+    plain = {key: value for key, value in parameter.items() if key not in about}
+    choice = {
+        "type": "object",
+        "properties": {"choose": {"const": 1}, "from": {"type": "array", "items": plain, "minItems": 1}},
+        "required": ["choose", "from"],
+        "additionalProperties": False,
+    }
+    return {**about, "anyOf": [plain, choice, copy.deepcopy(USE)]}
+
+
 def partial(schema: Schema) -> Schema:
     """The schema of what may lie over a value: mappings may lack any key, lists are replaced as a whole."""
     made: Schema = {}
@@ -125,7 +157,7 @@ def partial(schema: Schema) -> Schema:
             made[key] = {name: partial(each) for name, each in value.items()}
         elif key in ("anyOf", "oneOf", "allOf"):
             made[key] = [partial(each) for each in value]
-        elif key == "additionalProperties" and isinstance(value, dict):
+        elif key in ("then", "else") or (key == "additionalProperties" and isinstance(value, dict)):
             made[key] = partial(value)
         elif key != "default":
             made[key] = value

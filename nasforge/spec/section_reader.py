@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from nasforge.components import Options
+from nasforge.components import Options, SpaceKind
+from nasforge.errors import suggest
 from nasforge.recipe import Recipe
 from nasforge.spec.expectation import KeyPath, choices_of, shown
 from nasforge.spec.nodes import Node, find, plain, printable
 from nasforge.spec.resolved import to_plain
-from nasforge.spec.sections import DISTRIBUTION, NAMED, NOT_OFFERED, RunSections
+from nasforge.spec.sections import DISTRIBUTION, NAMED, NOT_OFFERED, READ_BEFORE, RunSections
 from nasforge.spec.validate import Faults
 
 if TYPE_CHECKING:
@@ -49,17 +50,25 @@ class SectionReader:
         faults: what was found so far.
     """
 
-    def __init__(self, root: Node, plugins: Plugins) -> None:
-        self.faults = Faults(root, {"operations": plugins.catalogue.operations})
+    def __init__(self, root: Node, plugins: Plugins, faulty: Sequence[Node] = ()) -> None:
+        """Read the tree `root`; at and below the nodes in `faulty` everything was reported."""
+        self.faults = Faults(root, {"operations": plugins.catalogue.operations}, faulty)
+        self.faults.also_known = READ_BEFORE
         self._root = root
         self._plugins = plugins
         data = plain(root)
         self._data: dict[str, object] = data if isinstance(data, dict) else {}
         self._check_plugins()
 
-    def top(self) -> RunSections | None:
-        """Validate the keys at the top, and the sections that belong to no component."""
+    def top(self, *, without_task: bool = False) -> RunSections | None:
+        """Validate the keys at the top, and the sections that belong to no component.
+
+        Args:
+            without_task: whether the file may lack a task.
+        """
         data = dict(self._data)
+        if without_task:
+            data.setdefault("task", None)
         for key in NOT_OFFERED:
             if key in data:
                 del data[key]
@@ -67,7 +76,7 @@ class SectionReader:
                 self.faults.add((key,), f"unknown key '{key}'", hint, at_key=True)
         train = data.get("train")
         if isinstance(train, dict):
-            data["train"] = {key: value for key, value in train.items() if key != "recipe"}
+            data["train"] = {key: value for key, value in train.items() if key not in ("recipe", "stack")}
         return self.faults.validate(RunSections, data)
 
     def tagged(
@@ -128,6 +137,24 @@ class SectionReader:
         written = section.get(path[1], {}) if isinstance(section, dict) else {}
         return self.faults.validate(model, {**defaults, **written} if isinstance(written, dict) else written, path)
 
+    def stack(self, kind: SpaceKind) -> Options | None:
+        """Validate ``train.stack``, and refuse widths where the space says them itself."""
+        train = self._data.get("train")
+        if kind.shapes is not None:
+            for section in ("executor", "train"):
+                block = self._data.get(section)
+                if isinstance(block, dict) and "hidden" in block:
+                    message = f"a space of kind '{kind.name}' says its widths itself: leave `hidden` out"
+                    hint = "the final network may differ by the keys of train.stack" if kind.stack else ""
+                    self.faults.add((section, "hidden"), message, hint, at_key=True)
+        if not isinstance(train, dict) or train.get("stack") is None:
+            return None
+        if kind.stack is None:
+            message = f"a space of kind '{kind.name}' has no stack: leave `stack` out"
+            self.faults.add(("train", "stack"), message, at_key=True)
+            return None
+        return self.faults.validate(kind.stack, train["stack"], ("train", "stack"))
+
     def _config(
         self, section: str, block: dict[str, object], component: _Component, shares: tuple[str, ...]
     ) -> Options | None:
@@ -142,14 +169,21 @@ class SectionReader:
             data.pop("recipe", None)
         shared = bool(shares) and "share" in fields
         if shared and "share" not in data and fields["share"].default not in shares:
-            common = [share for share in shares if share in choices_of(fields["share"].annotation)]
+            known = choices_of(fields["share"].annotation) or shares
+            common = [share for share in shares if share in known]
             if common:
                 data["share"] = common[0]
+        if isinstance(component, SpaceKind) and component.shapes is None:
+            hint = (
+                "one fixed width is no part of the space: it is executor.hidden in the search, train.hidden at the end"
+            )
+            self.faults.value_hints[section, "hidden"] = hint
         config = self.faults.validate(component.config, data, (section,))
         if config is not None and shared:
             share = to_plain(config).get("share")
             if share not in shares:
-                message = f"a space of this kind cannot share weights by {shown(share)}"
+                better = suggest(share, shares) if isinstance(share, str) else ""
+                message = f"a space of this kind cannot share weights by {shown(share)}{'.' if better else ''}{better}"
                 self.faults.add((section, "share"), message, f"known here: {', '.join(shares)}")
         return config
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from nasforge.components import Options
-from nasforge.spec.expectation import shown
+from nasforge.spec.expectation import KeyPath, shown
+from nasforge.spec.limits import Limits
 
 FORMAT = 1
 """The version of the file format that this version reads."""
@@ -17,8 +20,11 @@ FORMAT = 1
 NAMED = ("strategy", "controller", "executor")
 """Sections that may be written as a bare name, short for ``{kind: name}``."""
 
-NOT_OFFERED = ("objectives", "limits")
+NOT_OFFERED = ("objectives",)
 """Keys of the format that this version does not offer."""
+
+READ_BEFORE: Mapping[KeyPath, tuple[str, ...]] = MappingProxyType({(): ("profiles",), ("space",): ("let",)})
+"""Keys that are read before a block is validated, which its model does not have, by where the block stands."""
 
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 """The form of the name of a distribution."""
@@ -81,11 +87,14 @@ class TrainOptions(Options):
     Attributes:
         hidden: features of the network.
         epochs: passes over the training data.
+        stack: how the final network differs from that of the search, read with the model of the space's kind; here it
+            stays null.
         recipe: how it is trained, read with the recipe model of the task; here it stays null.
     """
 
     hidden: int = Field(default=128, ge=1)
     epochs: int = Field(default=6, ge=1)
+    stack: Any = None
     recipe: Any = None
 
 
@@ -116,6 +125,7 @@ class RunSections(Options):
         derive: from the policy to one architecture.
         train: the final training.
         compare: what the result is compared with.
+        limits: bounds that every proposed architecture keeps; null for none.
         workers: processes for trainings that do not depend on one another; null for two, or one on a single core.
         seed: of every random stream.
     """
@@ -131,5 +141,6 @@ class RunSections(Options):
     derive: DeriveOptions = DeriveOptions()
     train: TrainOptions = TrainOptions()
     compare: CompareOptions = CompareOptions()
+    limits: Limits | None = None
     workers: Annotated[int, Field(ge=1)] | None = None
     seed: int = Field(default=0, ge=0)

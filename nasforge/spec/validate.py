@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from nasforge.errors import Problem, SpecError, suggest
-from nasforge.spec.expectation import KeyPath, Place, choices_of, expectation, keys_of, locate, shown
-from nasforge.spec.nodes import Node, find, find_key, plain, printable
+from nasforge.spec.expectation import KeyPath, Place, choices_of, expectation, forms_of, keys_of, locate, shown
+from nasforge.spec.nodes import Node, find, find_key, on_the_way, plain, printable
 from nasforge.spec.yaml_builder import MAX_PROBLEMS
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,14 +23,21 @@ class Faults:
         root: the tree in which places are looked up.
         context: the validation context that models get.
         unknown_hint: appended to the hint of every unknown name: what may be missing.
+        also_known: keys that may stand in a block, though its model does not have them, by where the block stands.
+        value_hints: what to do about a wrong value, by its place.
     """
 
-    def __init__(self, root: Node, context: Mapping[str, Any]) -> None:
+    def __init__(self, root: Node, context: Mapping[str, Any], faulty: Sequence[Node] = ()) -> None:
+        """Faults of the tree `root`; at and below the nodes in `faulty` everything was reported."""
         self.root = root
         self.context = dict(context)
         self.unknown_hint = ""
+        self.also_known: Mapping[KeyPath, Sequence[str]] = {}
+        self.value_hints: dict[KeyPath, str] = {}
         self._data = plain(root)
         self._problems: list[Problem] = []
+        # By identity: equal nodes stand at other places, too.
+        self._faulty = {id(node): node for node in faulty}
 
     def validate(self, model: type[Model], data: object, path: KeyPath = ()) -> Model | None:
         """Return `data` as a `model`, or None after its faults were collected.
@@ -49,7 +56,9 @@ class Faults:
             return None
 
     def add(self, path: KeyPath, message: str, hint: str = "", *, at_key: bool = False) -> None:
-        """Collect a fault of the value at `path`, or of its key."""
+        """Collect a fault of the value at `path`, or of its key, unless that was reported otherwise."""
+        if any(id(node) in self._faulty for node in on_the_way(self.root, path)):
+            return
         self._problems.append((find_key if at_key else find)(self.root, path).problem(message, hint))
 
     def extend(self, problems: Iterable[Problem]) -> None:
@@ -62,13 +71,16 @@ class Faults:
         message = f"unknown {what} '{printable(name, 60)}'.{suggest(name, known)}"
         self.add(path, message, _lines(f"known here: {', '.join(known)}", self.unknown_hint))
 
-    def raise_if_any(self) -> None:
+    def raise_if_any(self, otherwise: Sequence[Problem] = ()) -> None:
         """Raise what was collected, each fault once, in the order of places; of very many, the first.
+
+        Args:
+            otherwise: what is raised where nothing was collected.
 
         Raises:
             SpecError: something was collected.
         """
-        problems = sorted(dict.fromkeys(self._problems), key=_order)
+        problems = sorted(dict.fromkeys(self._problems or otherwise), key=_order)
         if len(problems) > MAX_PROBLEMS:
             rest = f"more than {MAX_PROBLEMS} faults; the other {len(problems) - MAX_PROBLEMS} are not shown"
             problems = [*problems[:MAX_PROBLEMS], Problem(problems[MAX_PROBLEMS].where, rest)]
@@ -88,14 +100,20 @@ class Faults:
     def _report(self, model: type[BaseModel], error: ErrorDetails, place: Place, base: KeyPath) -> None:
         path = (*base, *place.path)
         if "message" in error.get("ctx", {}):
-            self._report_custom(error["type"], error["ctx"], error["input"], path)
+            self._report_custom(error["type"], error["ctx"], error["input"], path, _forms_at(model, error))
         elif error["type"] == "extra_forbidden":
-            known = keys_of(place.holder)
+            known = self._known(place, path)
             last = str(path[-1])
-            message = f"unknown key '{printable(last, 60)}'{_inside(path)}.{suggest(last, known)}"
-            self.add(path, message, f"known here: {', '.join(known)}" if known else "it takes no keys", at_key=True)
+            better = suggest(last, known)
+            hint = f"known here: {', '.join(known)}" if known else "it takes no keys"
+            if last == "let":
+                better, hint = (
+                    "",
+                    "`let` stands in the `space` block: {kind: ..., let: {NAME: {choose: 1, from: [...]}}}",
+                )
+            self.add(path, f"unknown key '{printable(last, 60)}'{_inside(path)}.{better}", hint, at_key=True)
         elif error["type"] == "missing" and isinstance(path[-1], str):
-            hint = f"known here: {', '.join(keys_of(place.holder))}"
+            hint = f"known here: {', '.join(self._known(place, path))}"
             self.add(path[:-1], f"missing key '{path[-1]}'{_inside(path)}", hint, at_key=True)
         elif error["type"] == "missing":
             # An item of a list of fixed length: what is wrong is the list.
@@ -104,17 +122,25 @@ class Faults:
         else:
             self._report_value(error["msg"], error["input"], place, path)
 
-    def _report_custom(self, kind: str, context: Mapping[str, Any], value: object, path: KeyPath) -> None:
+    def _known(self, place: Place, path: KeyPath) -> list[str]:
+        """The keys that may stand beside the last one of `path`."""
+        return [*keys_of(place.holder), *self.also_known.get(path[:-1], ())]
+
+    def _report_custom(
+        self, kind: str, context: Mapping[str, Any], value: object, path: KeyPath, forms: Sequence[str]
+    ) -> None:
         """Report an error of one of our own types; ``nasforge.spec.choices`` says what its context holds."""
         message, hint = printable(str(context["message"]), 500), str(context.get("hint", ""))
+        if kind == "operation_form" and forms:
+            message += f", or as {' or '.join(forms)}"
         inner = (*path, *context.get("inner", ()))
-        at_key = False
+        at_key = bool(context.get("at_key"))
         if kind == "unknown_operation":
             hint = _lines(hint, self.unknown_hint)
             if isinstance(value, dict):
                 inner, at_key = (*path, *value), True
         elif kind == "operation_parameters" and len(inner) > len(path):
-            # With a hint the parameter itself is unknown, without one its value is wrong.
+            # With a hint the key itself is at fault, without one its value is wrong.
             at_key = bool(hint)
             message += "" if hint else f", found {shown(self._plain_at(inner))}"
         self.add(inner, message, hint, at_key=at_key)
@@ -124,11 +150,19 @@ class Faults:
         expected = expectation(place.annotation, place.constraints)
         known = keys_of(place.annotation)
         hint = f"it takes {', '.join(known)}" if known and not isinstance(value, dict) else ""
+        if forms_of(place.annotation):
+            hint = ""  # The form says it.
+        hint = _lines(hint, self.value_hints.get(path, ""))
         if expected:
             better = suggest(value, choices_of(place.annotation)) if isinstance(value, str) else ""
             self.add(path, f"{key} must be {expected}, found {shown(value)}{'.' if better else ''}{better}", hint)
         else:
             self.add(path, f"{key}: {text[:1].lower()}{text[1:]}, found {shown(value)}")
+
+
+def _forms_at(model: type[BaseModel], error: ErrorDetails) -> list[str]:
+    """The choose-forms that can stand where an alternative of a union was tried, and failed."""
+    return forms_of(locate(model, error["loc"][:-1]).annotation)
 
 
 def _name(path: Sequence[str | int]) -> str:

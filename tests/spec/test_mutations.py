@@ -19,7 +19,7 @@ import pytest
 from nasforge.errors import SpecError
 from nasforge.plugins import build_plugins
 from nasforge.spec.nodes import MappingNode, Mark, Node, ScalarNode, SequenceNode, plain
-from nasforge.spec.run_spec import load_run_spec
+from nasforge.spec.run_spec import load_space_spec
 from nasforge.spec.schema import json_schema
 from nasforge.spec.yaml_builder import MAX_PROBLEMS
 from nasforge.spec.yaml_reader import read_yaml_text
@@ -31,7 +31,6 @@ REQUIRED = {
     "nasforge",
     "name",
     "space",
-    "task",
     "space.kind",
     "space.nodes",
     "space.each",
@@ -149,7 +148,7 @@ def usable() -> tuple[Path, ...]:
     found = []
     for path in FILES:
         try:
-            load_run_spec(path, PLUGINS)
+            load_space_spec(path, PLUGINS)
         except SpecError as error:
             assert "which is not installed" in str(error)
         else:
@@ -379,8 +378,10 @@ def other_faults(file: File) -> Iterator[Mutation]:
     yield Mutation("a number for a key", file.text + "3: 1\n", (last + 1,))
     yield Mutation("too long a number", file.text + f"seed2: {'9' * 200}\n", (last + 1,))
     yield Mutation("a quote without end", file.text + "other: 'a\n", (), opens=last + 1)
-    for key in ("objectives", "limits"):
-        yield Mutation(f"{key} is not offered", file.text + f"{key}: 1\n", (last + 1,))
+    yield Mutation("objectives are not offered", file.text + "objectives: 1\n", (last + 1,))
+    yield Mutation("limits are no mapping", file.text + "limits: 1\n", (last + 1,))
+    yield Mutation("a limit is no number", file.text + "limits: {depth: 5x}\n", (last + 1,))
+    yield Mutation("a limit on what is not chosen", file.text + "limits: {count: {nothing: 1}}\n", (last + 1,))
     (seed, *_) = [node.mark for place, node in file.scalars() if place.dotted == "nasforge"]
     yield Mutation("another format", file.put(seed, "2"), (number(seed),))
     yield Mutation("a truth for a number", file.put(seed, "true"), (number(seed),))
@@ -413,7 +414,7 @@ def complaint(mutation: Mutation, path: Path) -> str:
     """What is wrong with how the mutation is reported; empty if nothing is."""
     path.write_text(mutation.text, encoding="utf-8")
     try:
-        load_run_spec(path, PLUGINS, profile=mutation.profile)
+        load_space_spec(path, PLUGINS, profile=mutation.profile)
     except SpecError as error:
         problems = error.problems
         found = [problem.line_number for problem in problems]
@@ -470,6 +471,6 @@ def test_a_flood_of_faults_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "flood.yaml"
     path.write_text(opened(usable()[0]).text + "".join(f"bogus{i}: 1\n" for i in range(5000)), encoding="utf-8")
     with pytest.raises(SpecError) as caught:
-        load_run_spec(path, PLUGINS)
+        load_space_spec(path, PLUGINS)
     *faults, last = caught.value.problems
     assert len(faults) == MAX_PROBLEMS and last.message.startswith("more than 100 faults; the other 4900")

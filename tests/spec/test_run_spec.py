@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import yaml
@@ -32,6 +32,7 @@ from nasforge.components import (
 )
 from nasforge.errors import PluginError, Problem, SpecError, UsageError
 from nasforge.executors.options import SharedWeightsOptions
+from nasforge.graph.limits import Bound
 from nasforge.graph.supergraph import OperationUse
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec
 from nasforge.plugins import PluginFailure, Plugins, build_plugins
@@ -64,6 +65,12 @@ class Slope(Options):
     slope: float = Field(default=0.01, ge=0, le=1)
 
 
+class Strided(Options):
+    given: ClassVar[frozenset[str]] = frozenset({"stride"})
+    kernel: int
+    stride: int = 1
+
+
 class OtherOptions(ExecutorOptions):
     share: Literal["layer", "edge"] = "layer"
     hidden: int = 3
@@ -89,7 +96,10 @@ def _nothing(*_: object) -> None:
 def plugins() -> Plugins:
     """The built-ins, and components that the built-ins have no example of."""
     extra: dict[Any, Sequence[object]] = {
-        "operations": [activation("leaky", "s", "a:b", "F.leaky_relu({x}, {slope})", config=Slope)],
+        "operations": [
+            activation("leaky", "s", "a:b", "F.leaky_relu({x}, {slope})", config=Slope),
+            activation("strided", "s", "a:b", "{x}", config=Strided),
+        ],
         "kinds": [SpaceKind("other_kind", "s", NoOptions, _nothing, share=("layer", "edge"))],
         "controllers": [ControllerKind("plain", "s", "a:b")],
         "executors": [ExecutorKind("other", "s", "a:b", OtherOptions), ExecutorKind("outside", "s", "a:b", Outside)],
@@ -147,6 +157,14 @@ def underlined(problem: Problem) -> str:
 
 
 # What a short spec becomes
+
+
+def test_what_the_network_gives_is_no_parameter() -> None:
+    space = load(SPACE.replace("[tanh, relu]", "[strided: {kernel: 3}]")).space
+    assert isinstance(space, RecurrentCellSpec)
+    assert space.each.op.from_ == (OperationUse("strided", (("kernel", 3),)),)
+    (problem, *_) = faults(SPACE.replace("[tanh, relu]", "[strided: {width: 3}]"))
+    assert problem.hint == "'strided' takes kernel"
 
 
 def test_a_section_that_is_absent_takes_its_defaults() -> None:
@@ -216,7 +234,7 @@ def test_where_the_default_scope_does_not_fit_the_kind_its_first_is_taken() -> N
     resolved = load(text + "executor: {kind: other}").resolved()["executor"]
     assert resolved["recipe"].pop("rate") == 2.0
     assert resolved == {"kind": "other", "share": "layer", "hidden": 3, "recipe": to_plain(Recipe())}
-    assert load(text).resolved()["executor"]["share"] == "edge"
+    assert load(text).resolved()["executor"]["share"] == "layer"
     (problem,) = faults(text + "executor: {share: node}")
     assert (underlined(problem), problem.message) == ("node", "a space of this kind cannot share weights by 'node'")
     assert problem.hint == "known here: layer, edge"
@@ -277,7 +295,72 @@ def test_specs_differ_where_their_resolved_forms_do_and_the_profile_is_no_part_o
     assert load(SPACE, overrides=["executor.recipe.bptt=9"]) != spec
     assert replace(spec, profile="quick") == spec
     compared = {field.name for field in fields(RunSpec) if field.compare}
-    assert compared == {field.name for field in fields(RunSpec)} - {"profile", "data_mark"}
+    assert compared == {field.name for field in fields(RunSpec)} - {
+        *("profile", "data_mark", "limits_mark", "space_mark", "stack_mark")
+    }
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("written", "bound"),
+    [
+        ("12", Bound(most=12)),
+        ("5M", Bound(most=5_000_000)),
+        ("1.5M", Bound(most=1_500_000)),
+        ("0.001k", Bound(most=1)),
+        ("2G", Bound(most=2_000_000_000)),
+        ("5e6", Bound(most=5_000_000)),
+        ("3.0", Bound(most=3)),
+        ("{max: 5M}", Bound(most=5_000_000)),
+        ("{min: 300k}", Bound(least=300_000)),
+        ("{min: 2, max: 2}", Bound(2, 2)),
+        ("{max: 1.25k, min: 1}", Bound(1, 1250)),
+    ],
+)
+def test_a_bound_is_a_number_with_or_without_a_suffix_or_two_of_them(written: str, bound: Bound) -> None:
+    for key in ("parameters", "flops", "depth"):
+        spec = load(SPACE + f"limits: {{{key}: {written}}}\n")
+        assert spec.limits is not None and getattr(spec.limits, key) == bound == getattr(spec.limits.bounds, key)
+    spec = load(SPACE + f"limits: {{count: {{tanh: {written}, relu: 0}}}}\n")
+    assert spec.limits is not None and spec.limits.bounds.count == {"tanh": bound, "relu": Bound(most=0)}
+
+
+def test_limits_are_part_of_the_resolved_form() -> None:
+    text = SPACE + "limits: {parameters: 1.5M, depth: {min: 2}, count: {tanh: {min: 0, max: 3}}}\n"
+    spec = load(text)
+    resolved = spec.resolved()
+    assert resolved["limits"] == {
+        "parameters": 1_500_000,
+        "flops": None,
+        "depth": {"min": 2},
+        "count": {"tanh": {"min": 0, "max": 3}},
+    }
+    assert load(to_yaml(resolved)) == spec != load(SPACE)
+    assert load(SPACE).limits is None and load(SPACE).resolved()["limits"] is None
+    assert load(text, overrides=["limits=null"]).limits is None
+    overridden = load(text, overrides=["limits.depth.max=4", "limits.count.relu=1"]).limits
+    assert overridden is not None and overridden.depth == Bound(2, 4)
+    assert overridden.count == {"tanh": Bound(0, 3), "relu": Bound(most=1)}
+
+
+def test_limits_stand_in_profiles_too() -> None:
+    text = SPACE + "limits: {depth: 3}\nprofiles: {small: {limits: {parameters: 1k}}, free: {limits: null}}\n"
+    small = load(text, profile="small").limits
+    assert small is not None and (small.depth, small.parameters) == (Bound(most=3), Bound(most=1000))
+    assert load(text, profile="free").limits is None
+
+
+def test_operations_are_counted_by_the_options_of_the_space() -> None:
+    text = SPACE.replace("[tanh, relu]", "[tanh, leaky: {slope: 0.5}]")
+    for name in ("leaky", "leaky(slope=0.5)"):
+        load(text + f"limits: {{count: {{{name}: 1}}}}\n")
+    (problem,) = faults(text + "limits: {count: {leaky(slope=0.6): 1}}\n")
+    assert "chooses the operation 'leaky(slope=0.6)'. Did you mean 'leaky(slope=0.5)'?" in problem.message
+    # The fixed operation of a node is no choice.
+    fixed = SPACE.replace("  each:", "  first: {op: sigmoid}\n  each:") + "limits: {count: {sigmoid: 1}}\n"
+    assert "chooses the operation 'sigmoid'" in faults(fixed)[0].message
 
 
 # Faults, each at its place
@@ -320,7 +403,8 @@ def test_specs_differ_where_their_resolved_forms_do_and_the_profile_is_no_part_o
             "nodes: 4.0",
             "5:10",
             "4.0",
-            "`nodes` must be a whole number of at least 1 and at most 64 or a mapping, found 4.0",
+            "`nodes` must be a whole number of at least 1 and at most 64 or a choice of several, "
+            "{choose: 1, from: [2, 3]}, found 4.0",
         ),
         ("nodes: 4", "nodes: true", "5:10", "true", "found true"),
         ("nodes: 4", "nodes: '4'", "5:10", "'4'", "found '4'"),
@@ -349,7 +433,23 @@ def test_specs_differ_where_their_resolved_forms_do_and_the_profile_is_no_part_o
         ),
         ("[tanh, relu]", "[leaky: {slope: 2}]", "7:43", "2", "parameter 'slope' of operation 'leaky': input should be"),
         ("[tanh, relu]", "[leaky: {slope: 2}]", "7:43", "2", ", found 2"),
-        ("{choose: 1, from: [tanh, relu]}", "3", "7:9", "3", "`op` must be a mapping, found 3"),
+        (
+            "[tanh, relu]",
+            "[strided: {kernel: 3, stride: 2}]",
+            "7:49",
+            "stride",
+            "parameter 'stride' of operation 'strided' is given by the network; leave it out",
+        ),
+        ("[tanh, relu]", "[strided: {kernal: 3}]", "7:38", "kernal", "not known. Did you mean 'kernel'?"),
+        ("[tanh, relu]", "[strided]", "7:28", "strided", "operation 'strided' needs the parameter 'kernel'"),
+        ("[tanh, relu]", "[strided: {}]", "7:28", "strided", "operation 'strided' needs the parameter 'kernel'"),
+        (
+            "{choose: 1, from: [tanh, relu]}",
+            "3",
+            "7:9",
+            "3",
+            "`op` must be a choice of several, {choose: 1, from: [tanh, relu]}, found 3",
+        ),
         ("  each:", "  first: {op: 3}\n  each:", "6:15", "3", "write an operation as 'name' or as"),
         ("  each:", "  first: {op: tahn}\n  each:", "6:15", "tahn", "unknown operation 'tahn'."),
         ("  each:", "  first: {op: {tahn: {}}}\n  each:", "6:16", "tahn", "unknown operation 'tahn'."),
@@ -411,7 +511,7 @@ def test_a_fault_in_the_required_sections(old: str, new: str, where: str, marked
             "executor: {share: nodes}",
             "10:19",
             "nodes",
-            "`share` must be one of 'edge_op', 'edge', 'node', found 'nodes'. Did",
+            "a space of this kind cannot share weights by 'nodes'. Did",
         ),
         (
             "executor: {kind: other, share: layer}",
@@ -463,7 +563,23 @@ def test_a_fault_in_the_required_sections(old: str, new: str, where: str, marked
         ("plugins: [-r x]", "10:11", "-r x", "a plugin is named as it is installed"),
         ("plugins: [no-such]", "10:11", "no-such", "the space needs the plugin 'no-such', which is not installed"),
         ("objectives: [a]", "10:1", "objectives", "unknown key 'objectives'"),
-        ("limits: {}", "10:1", "limits", "unknown key 'limits'"),
+        ("limits: 5M", "10:9", "5M", "`limits` must be a mapping, or null, found '5M'"),
+        ("limits: {parameter: 5M}", "10:10", "parameter", "unknown key 'parameter' in `limits`. Did you mean"),
+        ("limits: {parameters: 0}", "10:22", "0", "`parameters` must be a whole number of at least 1, also with k"),
+        ("limits: {parameters: true}", "10:22", "true", "such as 5M, found true"),
+        ("limits: {parameters: 5m}", "10:22", "5m", "also with k, M or G, such as 5M, found '5m'"),
+        ("limits: {parameters: 1.0005k}", "10:22", "1.0005k", "must be a whole number"),
+        ("limits: {flops: 1.5}", "10:17", "1.5", "`flops` must be a whole number"),
+        ("limits: {flops: [1]}", "10:17", None, "`flops` must be a whole number"),
+        ("limits: {flops: {}}", "10:17", None, "a bound must say min, max or both"),
+        ("limits: {depth: {mx: 3}}", "10:18", "mx", "unknown key 'mx' in a bound. Did you mean 'max'?"),
+        ("limits: {depth: {min: 4, max: 3}}", "10:23", "4", "`min` must be at most `max`, which is 3, found 4"),
+        ("limits: {depth: {min: -1}}", "10:23", "-1", "`min` must be a whole number of at least 1"),
+        ("limits: {count: 3}", "10:17", "3", "`count` must be a mapping, found 3"),
+        ("limits: {count: {tanh: -1}}", "10:24", "-1", "chosen must be a whole number of at least 0"),
+        ("limits: {count: {tanh: {max: x}}}", "10:30", "x", "`max` must be a whole number of at least 0"),
+        ("limits: {count: {tahn: 1}}", "10:18", "tahn", "no decision of the space chooses the operation 'tahn'."),
+        ("limits: {count: {sigmoid: 1}}", "10:18", "sigmoid", "no decision of the space chooses"),
         ("basline: x", "10:1", "basline", "unknown key 'basline'."),
         ("profiles: {a: 3}", "10:12", "a", "profile 'a' must be a mapping"),
         ("  corpus: pt", "10:11", "pt", "unknown corpus 'pt'. Did you mean 'ptb'?"),
@@ -495,7 +611,8 @@ def test_known_names_and_keys_are_listed() -> None:
     assert faults(SPACE + "strategy: x\n")[0].hint == "known here: bare, enas, half"
     assert faults(SPACE + "compare: {x: 1}\n")[0].hint == "known here: random, references"
     assert faults(SPACE.replace("op: {choose: 1, from", "op: {choose: 1, frm"))[0].hint == "known here: choose, from"
-    assert faults(SPACE + "limits: {}\n")[0].hint == "this version of nasforge does not offer 'limits'"
+    assert faults(SPACE + "objectives: {}\n")[0].hint == "this version of nasforge does not offer 'objectives'"
+    assert faults(SPACE + "limits: {count: {tahn: 1}}\n")[0].hint == "known here: relu, tanh"
     assert faults(SPACE.replace("language_model", "other_task"))[0].hint == "it fits other_kind"
 
 
@@ -561,7 +678,7 @@ def test_a_fault_is_shown_with_its_line_and_a_caret() -> None:
         "x.yaml:7:28: unknown operation 'tahn'. Did you mean 'tanh'?\n"
         "    7 |     op: {choose: 1, from: [tahn, relu]}\n"
         "      |                            ^^^^\n"
-        "known here: identity, leaky, relu, sigmoid, tanh"
+        "known here: identity, leaky, relu, sigmoid, strided, tanh"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jsonschema
 import pytest
@@ -30,7 +30,7 @@ from nasforge.recipe import Recipe
 from nasforge.spec import sections
 from nasforge.spec.docstrings import fields_of, summary_of
 from nasforge.spec.nodes import plain
-from nasforge.spec.run_spec import load_run_spec
+from nasforge.spec.run_spec import RunSpec, load_run_spec, load_space_spec
 from nasforge.spec.schema import DIALECT, NAME_PATTERN, json_schema
 from nasforge.spec.yaml_reader import read_yaml, read_yaml_text
 
@@ -53,6 +53,12 @@ class Slope(Options):
 
 class Sharp(Options):
     power: int = Field(ge=1)
+
+
+class Strided(Options):
+    given: ClassVar[frozenset[str]] = frozenset({"stride"})
+    power: int = 2
+    stride: Literal[1, 2] = 1
 
 
 class OtherSpace(Options):
@@ -99,6 +105,7 @@ def plugins() -> Plugins:
         "operations": [
             activation("leaky", "s", "a:b", "F.leaky_relu({x}, {slope})", config=Slope),
             activation("sharp", "s", "a:b", "{x}", config=Sharp),
+            activation("strided", "s", "a:b", "{x}", config=Strided),
         ],
         "kinds": [SpaceKind("other_kind", "s", OtherSpace, _nothing, share=("layer", "edge"))],
         "controllers": [ControllerKind("plain", "s", "a:b")],
@@ -196,10 +203,13 @@ VALID = [
     SPACE + "strategy: {kind: bare}\nexecutor: shared_weights\ncontroller: plain\n",
     SPACE.replace("[tanh, relu]", "[tanh, leaky, leaky: {slope: 0.5}, sharp: {power: 2}]"),
     SPACE.replace("[tanh, relu]", "[tanh: , relu: {}]"),
+    SPACE.replace("[tanh, relu]", "[strided, strided: {power: 3}]"),
     SPACE.replace("  each:", "  first: {op: identity}\n  output: {of: all, clip_norm: null}\n  each:"),
     SPACE.replace("  each:", "  first: {op: {choose: 1, from: [leaky: {slope: 1}]}}\n  each:"),
     SPACE.replace("  each:", "  first: null\n  each:"),
     SPACE + "  corpus: {train: 'a: b', valid: 'no', test: é}\n",
+    SPACE + "limits: null\nprofiles: {a: {limits: {depth: 3}}, b: {limits: {count: {relu: {min: 1}}}}}\n",
+    SPACE + "limits: {parameters: 5M, flops: {max: 1.5G}, depth: {min: 2, max: 3}, count: {tanh: 0, relu: 2k}}\n",
     SPACE + "profiles: {}\n",
     SPACE
     + "profiles: {a: {space: {nodes: 3}, controller: {units: 3}}, b: {controller: random, strategy: {epochs: 3}}}\n",
@@ -245,6 +255,7 @@ BROKEN = {
     "a recipe that is no mapping": (SPACE + "train: {recipe: 3}\n", "3"),
     "an unknown parameter": (SPACE.replace("relu]", "leaky: {slop: 1}]"), "slop"),
     "a parameter out of range": (SPACE.replace("relu]", "leaky: {slope: 2}]"), "leaky"),
+    "a parameter that the network gives": (SPACE.replace("relu]", "strided: {stride: 2}]"), "stride"),
     "a missing parameter": (SPACE.replace("relu]", "sharp]"), "sharp"),
     "an unknown operation": (SPACE.replace("relu]", "rleu]"), "rleu"),
     "an operation for kinds only": (SPACE.replace("relu]", "projection]"), "projection"),
@@ -260,7 +271,7 @@ BROKEN = {
     "no kind": (SPACE.replace("  kind: recurrent_cell\n", ""), "kind"),
     "no nodes": (SPACE.replace("  nodes: 4\n", ""), "nodes"),
     "no name": (SPACE.replace("name: tiny\n", ""), "name"),
-    "no task": (SPACE.replace("task:\n  kind: language_model\n", ""), "task"),
+    "a stack of a kind that has none": (SPACE + "train: {stack: {channels: 8}}\n", "False schema"),
     "a strategy that has no default controller": (SPACE + "strategy: bare\nexecutor: shared_weights\n", "controller"),
     "no kind where the strategy has none": (SPACE + "strategy: half\nexecutor: {hidden: 3}\n", "kind"),
     "no nodes at all": (SPACE.replace("nodes: 4", "nodes: 0"), "nodes: 0"),
@@ -281,7 +292,15 @@ BROKEN = {
     "a plugin that is no name": (SPACE + "plugins: ['a b']\n", "a b"),
     "plugins that are no list": (SPACE + "plugins: a\n", "a"),
     "a negative seed": (SPACE + "seed: -1\n", "minimum"),
-    "what is not offered": (SPACE + "limits: {}\n", "limits"),
+    "what is not offered": (SPACE + "objectives: {}\n", "objectives"),
+    "a limit on something else": (SPACE + "limits: {parameter: 5M}\n", "parameter"),
+    "a limit with another suffix": (SPACE + "limits: {parameters: 5m}\n", "5m"),
+    "a limit of nothing": (SPACE + "limits: {depth: 0}\n", "'depth': 0"),
+    "a limit with another side": (SPACE + "limits: {flops: {mx: 5M}}\n", "mx"),
+    "a limit with no side": (SPACE + "limits: {flops: {}}\n", "flops"),
+    "limits on operations as a list": (SPACE + "limits: {count: [tanh]}\n", "tanh"),
+    "a count below zero": (SPACE + "limits: {count: {tanh: -1}}\n", "-1"),
+    "a broken limit in a profile": (SPACE + "profiles: {quick: {limits: {flops: 5m}}}\n", "5m"),
     "a profile that is no mapping": (SPACE + "profiles: {quick: 3}\n", "3"),
     "profiles in a profile": (SPACE + "profiles: {quick: {profiles: {}}}\n", "profiles"),
     "the format in a profile": (SPACE + "profiles: {quick: {nasforge: 1}}\n", "nasforge"),
@@ -299,6 +318,14 @@ BROKEN = {
     ),
     "an unknown kind in a profile": (SPACE + "profiles: {quick: {controller: rnadom}}\n", "rnadom"),
 }
+
+
+def test_a_space_without_a_task_is_sound_for_an_editor_but_cannot_be_run() -> None:
+    text = SPACE.replace("task:\n  kind: language_model\n", "")
+    assert not refusals(text)
+    with pytest.raises(SpecError, match="missing key 'task'"):
+        load_run_spec(read_yaml_text(text, "x"), PLUGINS)
+    assert not isinstance(load_space_spec(read_yaml_text(text, "x"), PLUGINS), RunSpec)
 
 
 @pytest.mark.parametrize("what", BROKEN)
