@@ -23,9 +23,14 @@ class Recipe(Options):
         momentum: SGD's momentum; ``nesterov`` follows it where it is not 0.
         weight_decay: gradient of ``weight_decay / 2 * ||w||^2`` added to the gradient of the weights that took part
             in the step (the paper: 1e-7 in the language model, as the factor of the squared norm: 2e-7 here).
-        schedule: ``cosine`` to ``final_fraction`` of the peak over the whole training, ``decay`` (the paper: factor
+        schedule: ``cosine`` to ``final_fraction`` of the peak over the whole training, ``cosine_restarts`` (the paper,
+            for images: such cosines one after the other), ``decay`` (the paper, for language models: factor
             `decay_rate` after each epoch from `decay_start_epoch` on), or ``constant``.
-        final_fraction: where the cosine ends, as a fraction of the peak.
+        final_fraction: where a cosine ends, as a fraction of the peak (the authors' code for images: 0.01 in the
+            search).
+        restart_epochs: length of the first cosine of ``cosine_restarts`` (the paper: 10). A training should end with
+            one of its cosines: after 10, 30, 70, 150, 310 or 630 epochs; one that ends within a cosine ends high.
+        restart_factor: each further cosine is that many times as long as the one before (the paper: 2).
         decay_rate: the factor per epoch (the paper: 0.96).
         decay_start_epoch: the first epoch, counted from 0, after which the rate falls (the paper: 15).
         minimum_learning_rate: the rate never falls below it.
@@ -40,8 +45,10 @@ class Recipe(Options):
     betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.99)
     momentum: Fraction = 0.0
     weight_decay: NotNegative = 1e-6
-    schedule: Literal["cosine", "decay", "constant"] = "cosine"
+    schedule: Literal["cosine", "cosine_restarts", "decay", "constant"] = "cosine"
     final_fraction: NotNegative = 0.02
+    restart_epochs: int = Field(default=10, ge=1)
+    restart_factor: int = Field(default=2, ge=1)
     decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.96
     decay_start_epoch: int = Field(default=15, ge=0)
     minimum_learning_rate: NotNegative = 0.0

@@ -2,6 +2,11 @@
 
 A strategy calls, any number of times and in any order, `propose` and then `update` with proposals that it has scored.
 A controller knows the decisions of a space and nothing else: neither graphs, nor tasks, nor executors.
+
+A space may have limits (`SearchSpace.rule`). A controller need not keep them: strategies ask through
+`nasforge.controllers.limited.within_limits`, which draws again what is outside. But what it makes of its own choices
+must then be made with ``space.unlimited``, since ``space.decode`` and ``space.architecture`` refuse what is outside. It
+may keep them itself, by ``space.sample``, ``mutate`` and ``cross``, and must if it remembers what it has proposed.
 """
 
 from __future__ import annotations
@@ -49,14 +54,18 @@ class Controller(ABC):
 
     @abstractmethod
     def propose(self, count: int) -> list[Architecture]:
-        """Draw `count` valid architectures from the current policy; repeats are allowed."""
+        """Draw `count` valid architectures from the current policy; repeats are allowed.
+
+        Those outside the limits of the space are thrown away, and others are asked for.
+        """
 
     @abstractmethod
     def update(self, proposals: Sequence[Architecture], rewards: Sequence[float]) -> ControllerReport:
         """Learn from one group of scored proposals; higher rewards are better.
 
         Args:
-            proposals: architectures of the space, at least one; not necessarily drawn by this controller.
+            proposals: architectures of the space within its limits, at least one; not necessarily drawn by this
+                controller.
             rewards: one finite number each.
 
         Raises:

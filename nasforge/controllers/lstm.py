@@ -4,18 +4,30 @@ With m_k ~ p(m; theta), rewards R_k and baselines b_k of a group of K proposals,
 
     advantage   A_k = R_k - b_k                     (divided by the standard deviation of R where asked for)
     loss        -1/K sum_k A_k log p(m_k; theta)  -  entropy_weight * 1/K sum_k H(m_k; theta)
+                + skip_weight * 1/K sum_k D(m_k; theta)         (with a skip_target rho)
     baseline    b <- decay * b + (1 - decay) * mean R        or, leave-one-out, b_k = mean of the other R
 
-H is the entropy of each categorical distribution on the path of m_k, summed over its decisions. The network is in
-`nasforge.controllers.policy`.
+H is the entropy of each categorical distribution on the path of m_k, summed over its decisions. D is the mean, over the
+decisions of role ``bit`` on the path of m_k, of KL(Bernoulli(p) || Bernoulli(rho)) = p log(p / rho) + (1 - p)
+log((1 - p) / (1 - rho)), p being the probability of the second option, and 0 where m_k has no such decision; in macro
+networks (section 2.3) these are the skip connections. The network is in `nasforge.controllers.policy`.
 
-Deviations from the authors' code (melodyguan/enas at 4bcfd73, the PTB controller):
+Deviations from the authors' code (melodyguan/enas at 4bcfd73, the PTB controller and, for D, the macro controller):
     * The entropy is that of the full distributions and has its own gradient; the authors add -p log p of the sampled
       option to the reward.
     * The advantage uses the baseline from before the update, which starts at the first mean and not at zero; the
       authors' graph leaves the order open.
     * Leave-one-out baselines and the division by the deviation, on by default, are not in the paper.
+    * D is that of the probability that is sampled from, after temperature and tanh. The authors sample from
+      softmax([-q, q]), whose second option has sigmoid(2q), but pull sigmoid(q) to rho: what they sample then goes to
+      rho^2 / (rho^2 + (1 - rho)^2), 0.31 for their 0.4.
+    * D is a mean over all skip connections of a network; the authors add up those of a layer and average over the
+      layers but the first, so that with 12 layers their weight is six times ours.
     * A step whose gradient is not finite is skipped and counted.
+    * Under limits, proposals outside are drawn again (`nasforge.controllers.limited`): they follow q(m) = p(m) / P with
+      P the probability of all that is admitted, and updates still use log p. Where b is the mean of other rewards, as
+      with leave-one-out, this is unbiased: E_q[(R - b) grad log p] = Cov_q(R, grad log p) = grad E_q[R]. The entropy
+      counts options that lead outside, too.
 """
 
 from __future__ import annotations
@@ -30,7 +42,9 @@ from torch import Tensor
 from nasforge.controllers import advantage
 from nasforge.controllers.base import Controller, ControllerReport
 from nasforge.controllers.options import LstmOptions
-from nasforge.controllers.policy import LstmPolicy, Walk
+from nasforge.controllers.policy import LstmPolicy
+from nasforge.controllers.walk import Walk
+from nasforge.errors import SpaceError
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
@@ -51,7 +65,25 @@ class LstmController(Controller):
     def __init__(
         self, space: SearchSpace, config: LstmOptions | None = None, *, seed: int, device: str = "cpu"
     ) -> None:
+        """See `Controller`.
+
+        Raises:
+            SpaceError: there is a ``skip_target``, and the space has no decision of role ``bit``.
+        """
         super().__init__(space, config or LstmOptions(), seed=seed, device=device)
+        bits = [
+            position
+            for position, decision in enumerate(space.decisions)
+            if decision.role == "bit" and len(decision.options) == 2
+        ]
+        if self.config.skip_target is not None and not bits:
+            raise SpaceError(
+                f"controller.skip_target is {self.config.skip_target:g}, but the space has no decision of role 'bit', "
+                "nothing that can be skipped; set skip_target: null"
+            )
+        self._bits = torch.tensor(bits, dtype=torch.int64, device=device)
+        # The policy is one over all assignments; whoever asks for proposals leaves out those outside the limits.
+        self._assignments = space.unlimited
         self.policy = LstmPolicy(space.decisions, self.config, seed=seed, device=device)
         self.baseline: float | None = None
         self.skipped_updates = 0
@@ -81,7 +113,7 @@ class LstmController(Controller):
         return self._decode(self.policy(1, lambda position, logits: logits.argmax(1)))[0]
 
     def _decode(self, walk: Walk) -> list[Architecture]:
-        return [self.space.decode(indices) for indices in walk.indices.tolist()]
+        return [self._assignments.decode(indices) for indices in walk.indices.tolist()]
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 
@@ -103,7 +135,7 @@ class LstmController(Controller):
 
     def _forced(self, architectures: Sequence[Architecture]) -> Walk:
         """The teacher-forced pass."""
-        checked = [self.space.encode(self.space.architecture(each)) for each in architectures]
+        checked = [self._assignments.encode(self._assignments.architecture(each)) for each in architectures]
         given = torch.tensor(checked, dtype=torch.int64, device=self.device).clamp(min=0)
         walk: Walk = self.policy(len(checked), lambda position, logits: given[:, position])
         return walk
@@ -125,6 +157,8 @@ class LstmController(Controller):
         entropy = walk.entropy().sum(1).mean()
         weights = torch.tensor(advantages, dtype=torch.float32, device=self.device)
         loss = -(weights * walk.log_prob()).mean() - self.config.entropy_weight * entropy
+        if self.config.skip_target is not None:
+            loss = loss + self.config.skip_weight * walk.divergence(self._bits, self.config.skip_target).mean()
         stepped = self._step(loss)
         return ControllerReport(
             reward=advantage.mean(rewards),

@@ -45,6 +45,11 @@ class LstmOptions(Options):
         bias: whether the LSTM and the output layers have biases (paper: false).
         init_range: all weights start as U(±init_range) (paper: 0.1).
         clip_norm: largest Euclidean norm of the gradient; null for no limit (paper: not mentioned).
+        skip_target: the probability of a skip connection that the regulariser of macro networks pulls the policy
+            towards; null for none (paper, for macro networks: 0.4). A space in which nothing can be skipped is refused.
+        skip_weight: what one nat of the mean divergence from `skip_target` costs in the loss (paper: 0.8; the authors'
+            code has a sum in place of the mean, so that its 0.8 is 4.8 here for 12 layers). Unused without
+            `skip_target`.
     """
 
     kind: Literal["lstm"] = "lstm"
@@ -60,6 +65,8 @@ class LstmOptions(Options):
     bias: bool = True
     init_range: float = Field(default=0.1, gt=0, le=10)
     clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
+    skip_target: Annotated[float, Field(gt=0, lt=1)] | None = None
+    skip_weight: float = Field(default=0.8, ge=0)
 
 
 CONTROLLERS: tuple[ControllerKind, ...] = (

@@ -32,14 +32,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasforge.controllers.options import LstmOptions
+from nasforge.controllers.walk import EXCLUDED, Walk
 from nasforge.seeds import derive
 from nasforge.space.decision import Condition, Decision
 
 Choose = Callable[[int, Tensor], Tensor]
 """``choose(position, logits [count, options]) -> indices [count]``: how the option of each decision is found."""
-
-_EXCLUDED = -1e9
-"""Logit of options that a decision does not have; finite, so that p log p is 0 there, and its gradient too."""
 
 
 class VocabularyHead(nn.Module):
@@ -110,30 +108,6 @@ class _Step:
                 holds = holds & ((index == option) if positive else (index != option) & (index >= 0))
             exists = exists | holds
         return exists
-
-
-@dataclass(frozen=True)
-class Walk:
-    """What the policy says along one path per architecture.
-
-    Attributes:
-        indices: int64 ``[count, decisions]``, the option taken, -1 where the decision does not exist.
-        log_probabilities: ``[count, decisions, most options]``; about `_EXCLUDED` beyond a decision's own
-            options.
-    """
-
-    indices: Tensor
-    log_probabilities: Tensor
-
-    def log_prob(self) -> Tensor:
-        """log p(m) = sum of log p(option taken) over the decisions that exist, ``[count]``."""
-        taken = self.log_probabilities.gather(2, self.indices.clamp(min=0).unsqueeze(2)).squeeze(2)
-        return (taken * (self.indices >= 0)).sum(1)
-
-    def entropy(self) -> Tensor:
-        """-sum_j p_j log p_j of each decision, given those before it, in nats; ``[count, decisions]``."""
-        entropy = -(self.log_probabilities.exp() * self.log_probabilities).sum(2)
-        return entropy * (self.indices >= 0)
 
 
 class LstmPolicy(nn.Module):
@@ -232,7 +206,7 @@ class LstmPolicy(nn.Module):
             hidden, cell, following, anchors[decision.owner] = new_hidden, new_cell, new_following, new_anchor
             keys.pop(decision.owner, None)
             chosen.append(index)
-            padded.append(F.pad(logits, (0, self._widest - len(decision.options)), value=_EXCLUDED))
+            padded.append(F.pad(logits, (0, self._widest - len(decision.options)), value=EXCLUDED))
         if not chosen:
             return Walk(self.start.new_zeros(count, 0, dtype=torch.int64), self.start.new_zeros(count, 0, 1))
         return Walk(torch.stack(chosen, 1), F.log_softmax(torch.stack(padded, 1), 2))

@@ -18,6 +18,9 @@ from nasforge.space.search_space import SearchSpace
 class RandomController(Controller):
     """Uniform over assignments: every architecture of the space has probability ``1 / space.size``.
 
+    Under limits it is uniform over what they admit; the entropy that it reports is that without limits, since nobody
+    counts the admitted ones.
+
     Proposal number n of a controller has a random stream of its own, so the state is one number.
     """
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from nasforge.components import WeightSpec
+from nasforge.components import NormSpec, WeightSpec
 from nasforge.errors import SpaceError
 from nasforge.seeds import derive
 
@@ -41,6 +41,7 @@ class WeightBank:
         self._dtype = dtype
         self._loaded: dict[str, Tensor] = {}
         self._sets: dict[str, tuple[tuple[WeightSpec, ...], tuple[nn.Parameter, ...]]] = {}
+        self._statistics: dict[str, Tensor] = {}
 
     def take(self, key: str, specs: Sequence[WeightSpec]) -> tuple[nn.Parameter, ...]:
         """The parameters of `key`, allocated on the first call.
@@ -55,6 +56,20 @@ class WeightBank:
         if specs_there != wanted:
             raise SpaceError(f"nodes that share the weights '{key}' disagree: {specs_there} and {wanted}")
         return parameters
+
+    def statistics(self, key: str, norm: NormSpec) -> dict[str, Tensor]:
+        """The running mean (0 at first) and variance (1) of one batch norm of `key`, each ``[channels]``, by name."""
+        found: dict[str, Tensor] = {}
+        for name, start in (("mean", torch.zeros), ("variance", torch.ones)):
+            full = f"{key}.{norm.name}.{name}"
+            if full not in self._statistics:
+                loaded = self._loaded.get(full)
+                value = start(norm.channels, dtype=self._dtype)
+                if loaded is not None:
+                    value = _checked(full, loaded, (norm.channels,)).to(self._dtype, copy=True)
+                self._statistics[full] = value.to(self._device)
+            found[full] = self._statistics[full]
+        return found
 
     def _fresh(self, key: str, spec: WeightSpec) -> nn.Parameter:
         loaded = self._loaded.get(f"{key}.{spec.name}")
@@ -79,10 +94,14 @@ class WeightBank:
         }
         return dict(sorted(listed.items()))
 
-    def load(self, values: Mapping[str, Tensor]) -> None:
-        """Continue with `values`, by the names of `named_parameters`.
+    def named_statistics(self) -> dict[str, Tensor]:
+        """All running statistics that were allocated, by name, in order of the names."""
+        return dict(sorted(self._statistics.items()))
 
-        Parameters that are allocated are overwritten; the others take their value when they are allocated, and what
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Continue with `values`, by the names of `named_parameters` and `named_statistics`.
+
+        What is allocated are overwritten; the others take their value when they are allocated, and what
         `values` does not name is drawn as if nothing had been loaded.
 
         Raises:
@@ -90,7 +109,7 @@ class WeightBank:
         """
         self._loaded = dict(values)
         with torch.no_grad():
-            for name, parameter in self.named_parameters().items():
+            for name, parameter in {**self.named_parameters(), **self.named_statistics()}.items():
                 if name in values:
                     parameter.copy_(_checked(name, values[name], tuple(parameter.shape)))
 

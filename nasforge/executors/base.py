@@ -22,6 +22,17 @@ class Executor(ABC):
     def network(self, architecture: Architecture) -> Network:
         """The child model of `architecture` on the executor's weights; cheap enough to call at every step."""
 
+    def calibrated(self, architecture: Architecture) -> Network:
+        """The child as it is to be ranked: with batch norms whose statistics are its own, where it has any.
+
+        It is good until the next call of the executor.
+        """
+        return self.network(architecture)
+
+    def calibration_items(self) -> int:
+        """How many training items `calibrated` reads for one child."""
+        return 0
+
     @abstractmethod
     def values(self) -> Mapping[str, Tensor]:
         """A copy of all weights on the CPU, by name."""

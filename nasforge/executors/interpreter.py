@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasforge.components import Operation, Shape
+from nasforge.components import NormSpec, Operation, Shape
+from nasforge.errors import SpaceError
 from nasforge.executors.bank import WeightBank
+from nasforge.executors.norms import BatchNorm, NormMode
 from nasforge.executors.resolve import operation_function
-from nasforge.graph.plan import Plan, Step, TemplatePlan, scan_phases, weight_key
+from nasforge.graph.count import merged_shape
+from nasforge.graph.plan import Plan, Step, TemplatePlan, call_scope, scan_phases, weight_key
 from nasforge.graph.supergraph import Node
-from nasforge.graph.uses import operation_options
+from nasforge.graph.uses import operation_options, parameter_set
 
 Gates = Mapping[str, Tensor]
 """Soft gates: for each template, the weight of each of its wires ``[n_wires]``."""
@@ -30,10 +33,12 @@ _Function = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class _Instruction:
+    """One call; `weights` are the parameters of an operation, then its batch norms."""
+
     out: int
     function: _Function
     ins: tuple[int, ...]
-    weights: tuple[nn.Parameter, ...]
+    weights: tuple[nn.Parameter | BatchNorm, ...]
 
 
 class Program:
@@ -48,6 +53,8 @@ class Program:
 
     Attributes:
         parameters: the parameters that the plan uses, by name in the bank, and no others.
+        statistics: the running statistics of its batch norms, by name in the bank.
+        norms: which statistics its batch norms take.
         shape: the shape of the output, without time and batch.
     """
 
@@ -67,6 +74,8 @@ class Program:
         self._code = binder.compile(main.steps)
         self._output = binder.slots[main.output]
         self.parameters: Mapping[str, nn.Parameter] = binder.parameters
+        self.statistics: Mapping[str, Tensor] = binder.statistics
+        self.norms = binder.norms
         self.shape = binder.shapes[main.output]
 
     def __call__(self, inputs: Mapping[str, Tensor | None], gates: Gates | None = None) -> Tensor:
@@ -101,11 +110,16 @@ class _Binder:
         soft: bool,
         this: TemplatePlan,
         shapes: Mapping[str, Shape],
+        scope: str = "",
+        norms: NormMode | None = None,
     ) -> None:
         self.plan, self.operations, self.bank, self.soft, self.this = plan, operations, bank, soft, this
+        self.scope = scope
         self.slots: dict[str, int] = {name: 1 + i for i, name in enumerate(this.template.inputs)}
         self.shapes: dict[str, Shape] = dict(shapes)
+        self.norms = norms or NormMode()
         self.parameters: dict[str, nn.Parameter] = {}
+        self.statistics: dict[str, Tensor] = {}
 
     def compile(self, steps: Sequence[Step]) -> list[_Instruction]:
         code = []
@@ -113,31 +127,46 @@ class _Binder:
             shapes = [self.shapes[source] for source in step.inputs]
             function, weights, shape = self._bind(step, shapes)
             ins = tuple(self.slots[source] for source in step.inputs)
-            if self.soft and step.node.role in ("merge", "scan"):
+            if self.soft and step.node.role != "op":
                 ins = (_GATES_SLOT, *ins)
             self.slots[step.name] = 1 + len(self.slots)
             self.shapes[step.name] = shape
             code.append(_Instruction(self.slots[step.name], function, ins, weights))
         return code
 
-    def _bind(self, step: Step, shapes: Sequence[Shape]) -> tuple[_Function, tuple[nn.Parameter, ...], Shape]:
+    def _bind(
+        self, step: Step, shapes: Sequence[Shape]
+    ) -> tuple[_Function, tuple[nn.Parameter | BatchNorm, ...], Shape]:
         node = step.node
-        if node.operation is not None:
-            operation = self.operations[node.operation.name]
-            options = operation_options(node.operation, self.operations)
-            specs = operation.weights(options, shapes)
-            key = weight_key(self.this.template, node)
+        if step.operation is not None:
+            operation = self.operations[step.operation.name]
+            options = operation_options(step.operation, self.operations)
+            specs = parameter_set(operation, options, shapes)
+            key = weight_key(self.this.template, node, self.scope)
             weights = self.bank.take(key, specs) if specs else ()
             self.parameters.update({f"{key}.{spec.name}": w for spec, w in zip(specs, weights, strict=True)})
-            return operation_function(node.operation, self.operations), weights, operation.shape(options, shapes)
+            norms = operation.norms(options, shapes)
+            own = len(weights) - 2 * len(norms)
+            bound = [self._norm(key, norm, *weights[own + 2 * n : own + 2 * n + 2]) for n, norm in enumerate(norms)]
+            function = operation_function(step.operation, self.operations)
+            return function, (*weights[:own], *bound), operation.shape(options, shapes)
         if node.role == "merge":
-            mean = node.combine == "mean"
-            if self.soft:
-                return _SoftMerge(self.this.template.name, step.wires, mean), (), shapes[0]
-            return (_mean if mean else _sum), (), shapes[0]
-        scan = _Scan(self, node)
-        self.parameters.update(scan.parameters)
-        return scan, (), scan.shape
+            shape = merged_shape(node.combine, shapes)
+            if not self.soft:
+                return _MERGES[node.combine], (), shape
+            if node.combine == "concat":
+                raise SpaceError(f"'{node.name}' concatenates, which soft gates cannot weigh: use the search stage")
+            return _SoftMerge(self.this.template.name, step.wires, node.combine == "mean"), (), shape
+        called = _Call(self, step) if node.role == "call" else _Scan(self, node)
+        self.parameters.update(called.parameters)
+        self.statistics.update(called.statistics)
+        return called, (), called.shape
+
+    def _norm(self, key: str, norm: NormSpec, scale: nn.Parameter, offset: nn.Parameter) -> BatchNorm:
+        statistics = self.bank.statistics(key, norm)
+        self.statistics.update(statistics)
+        mean, variance = statistics.values()
+        return BatchNorm(scale, offset, mean, variance, self.norms)
 
 
 def _run(code: Sequence[_Instruction], values: list[Any]) -> None:
@@ -156,6 +185,13 @@ def _mean(*values: Tensor) -> Tensor:
     return torch.stack(values).mean(0)
 
 
+def _concat(*values: Tensor) -> Tensor:
+    return torch.cat(values, 1)
+
+
+_MERGES: Mapping[str, _Function] = {"sum": _sum, "mean": _mean, "concat": _concat}
+
+
 class _SoftMerge:
     """A sum of gated values; the mean divides by the sum of its gates."""
 
@@ -169,13 +205,43 @@ class _SoftMerge:
         return total / weights[list(self._wires)].sum() if self._mean else total
 
 
+class _Call:
+    """An instance of a template, with values and weights of its own."""
+
+    def __init__(self, outer: _Binder, step: Step) -> None:
+        called = outer.plan.templates[step.node.template]
+        shapes = dict(zip(called.template.inputs, (outer.shapes[source] for source in step.inputs), strict=True))
+        scope = call_scope(step.node, outer.scope)
+        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, scope, outer.norms)
+        self._code = binder.compile(called.steps)
+        self._inputs = [binder.slots[name] for name in called.template.inputs]
+        self._output = binder.slots[called.output]
+        self._n_slots = 1 + len(binder.slots)
+        self._soft = outer.soft
+        self.parameters = binder.parameters
+        self.statistics = binder.statistics
+        self.shape = binder.shapes[called.output]
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        slots: list[Any] = [None] * self._n_slots
+        if self._soft:
+            slots[_GATES_SLOT], *inputs_only = inputs
+        else:
+            inputs_only = list(inputs)
+        for slot, value in zip(self._inputs, inputs_only, strict=True):
+            slots[slot] = value
+        _run(self._code, slots)
+        output: Tensor = slots[self._output]
+        return output
+
+
 class _Scan:
     """A loop over time. What does not descend from the carry runs once, on the whole sequence."""
 
     def __init__(self, outer: _Binder, node: Node) -> None:
         called = outer.plan.templates[node.template]
         shapes = {key: outer.shapes[source] for key, _, source in node.bind}
-        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes)
+        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, outer.scope, outer.norms)
         phases = scan_phases(called, node.bind)
         self._before = binder.compile((*phases.once, *phases.hoisted))
         self._loop = [(i.out, i.function, i.ins, i.weights) for i in binder.compile(phases.loop)]
@@ -190,6 +256,7 @@ class _Scan:
         self._n_slots = 1 + len(slots)
         self._soft = outer.soft
         self.parameters = binder.parameters
+        self.statistics = binder.statistics
         self.shape = binder.shapes[called.output]
 
     def __call__(self, *inputs: Any) -> Tensor:

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nasforge.executors.interpreter import Program
+from nasforge.executors.norms import NormMode, Use
 
 
-class Core(ABC):
-    """The part between the shell's embedding and decoder: a sequence in, a sequence out, with a carried state.
+class Core:
+    """The part inside of the shell: what is searched, or a reference in its place.
 
     Attributes:
-        width: features of its output.
+        width: features, or channels, of its output.
         parameters: its weights by name, those that take part and no others.
+        statistics: the running statistics of its batch norms, by name.
+        norms: which statistics they take; None where there are none.
     """
 
     width: int
     parameters: Mapping[str, nn.Parameter]
+    statistics: Mapping[str, Tensor] = MappingProxyType({})
+    norms: NormMode | None = None
+
+
+class SequenceCore(Core, ABC):
+    """A core between embedding and decoder: a sequence in, a sequence out, with a carried state."""
 
     @abstractmethod
     def start(self, batch: int, like: Tensor) -> Any:
@@ -43,7 +54,7 @@ class Core(ABC):
         """
 
 
-class GraphCore(Core):
+class GraphCore(SequenceCore):
     """A core that interprets a plan; its state is its last output ``[batch, width]``."""
 
     def __init__(self, program: Program) -> None:
@@ -56,9 +67,24 @@ class GraphCore(Core):
         return like.new_zeros(batch, self.width)
 
     def __call__(self, inputs: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
-        """See `Core`."""
+        """See `SequenceCore`."""
         outputs = self._program({"inputs": inputs, "state": state, "mask": mask})
         return outputs, outputs[-1]
+
+
+class ImageCore(Core):
+    """A core that interprets a plan on images."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.width = program.shape[0]
+        self.parameters = program.parameters
+        self.statistics = program.statistics
+        self.norms = program.norms
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """From images ``[batch, channels, height, width]`` to features ``[batch, width, smaller, smaller]``."""
+        return self._program({"image": images})
 
 
 @dataclass(frozen=True)
@@ -68,10 +94,16 @@ class Network:
     Attributes:
         shell: the task's weights around the core.
         core: the searched or reference network.
+        train_norms: what batch norms do in training: ``batch`` where weights are shared, ``update`` where they are not.
+        evaluate_norms: what they do in scoring: ``batch``, or ``fixed`` where the running statistics are its own.
+        momentum: of ``update``.
     """
 
     shell: nn.Module
     core: Core
+    train_norms: Use = "update"
+    evaluate_norms: Use = "fixed"
+    momentum: float = 0.1
 
     @cached_property
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -79,16 +111,39 @@ class Network:
         shell = {f"shell.{name}": parameter for name, parameter in self.shell.named_parameters()}
         return {**shell, **{f"core.{name}": parameter for name, parameter in self.core.parameters.items()}}
 
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Batch norms as in training, for as long as the context lasts."""
+        if self.core.norms is None:
+            yield
+        else:
+            with self.core.norms.set(self.train_norms, self.momentum):
+                yield
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Batch norms as in scoring, for as long as the context lasts; no gradients."""
+        with torch.no_grad():
+            if self.core.norms is None:
+                yield
+            else:
+                with self.core.norms.set(self.evaluate_norms):
+                    yield
+
     def count(self) -> int:
         """Number of weights, shell included."""
         return sum(parameter.numel() for parameter in self.parameters.values())
 
+    @property
+    def _values(self) -> Mapping[str, Tensor]:
+        return {**self.parameters, **{f"core.{name}": value for name, value in self.core.statistics.items()}}
+
     def copy_values(self) -> dict[str, Tensor]:
-        """A copy of all weights on the CPU, by name."""
-        return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in self.parameters.items()}
+        """A copy of all weights and running statistics on the CPU, by name."""
+        return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in self._values.items()}
 
     def load_values(self, values: Mapping[str, Tensor]) -> None:
-        """Copy `values` into the weights; raises KeyError where one is missing."""
+        """Copy `values` into weights and running statistics; raises KeyError where one is missing."""
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(values[name])
+            for name, value in self._values.items():
+                value.copy_(values[name])

@@ -14,17 +14,18 @@ class SharedWeightsOptions(ExecutorOptions):
 
     Attributes:
         kind: ``shared_weights``.
-        share: which architectures use one matrix: ``edge``, those that connect the same two nodes (the paper's
+        share: which architectures use one parameter set; each kind has its own scopes, and its first is taken where
+            the default is none of them. Recurrent cells: ``edge``, those that connect the same two nodes (the paper's
             wording); ``edge_op``, those that also choose the same operation there (the reference codes); ``node``,
             all (DARTS). The narrower the scope, the more rarely a matrix is trained: ``node`` measured best for short
-            searches. A kind may not know every scope.
+            searches.
         hidden: features of the networks during the search.
         recipe: how the weights are trained. Each task has its own keys and its own defaults for the search, so the
             run spec reads this block with the task's recipe model; here it stays null.
     """
 
     kind: Literal["shared_weights"] = "shared_weights"
-    share: Literal["edge_op", "edge", "node"] = "node"
+    share: str = "node"
     hidden: int = Field(default=96, gt=0)
 
 

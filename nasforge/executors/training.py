@@ -41,15 +41,35 @@ def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: 
 
     The warm-up rises linearly over ``warmup_steps``, at most a tenth of an epoch; the schedule multiplies it. The bound
     does not depend on the length of the training: a short one, which selects, begins as the final one does.
+
+    ``cosine_restarts`` is SGDR (Loshchilov and Hutter 2017, eq. 5) over steps, not whole epochs as in the authors' code
+    of ENAS; the first step of a period has the peak rate and the last one ``final_fraction`` of it, as with ``cosine``.
     """
     warmup = min(recipe.warmup_steps, steps_per_epoch // 10)
     factor = min(1.0, (step + 1) / (warmup + 1))
     if recipe.schedule == "cosine":
-        progress = min(1.0, step / max(1, total_steps - 1))
-        factor *= recipe.final_fraction + (1 - recipe.final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))
+        factor *= _cosine(recipe.final_fraction, step, total_steps)
+    elif recipe.schedule == "cosine_restarts":
+        factor *= _cosine(recipe.final_fraction, *_within_period(recipe, step, steps_per_epoch))
     elif recipe.schedule == "decay":
         factor *= recipe.decay_rate ** max(0, step // steps_per_epoch - recipe.decay_start_epoch)
     return max(recipe.minimum_learning_rate, recipe.learning_rate * factor)
+
+
+def _cosine(final_fraction: float, step: int, n_steps: int) -> float:
+    """From 1 at step 0 to `final_fraction` at step ``n_steps - 1`` and after it."""
+    progress = min(1.0, step / max(1, n_steps - 1))
+    return final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _within_period(recipe: Recipe, step: int, steps_per_epoch: int) -> tuple[int, int]:
+    """The steps since the last restart, and those of the period; whole numbers, so that no rounding adds up."""
+    period = recipe.restart_epochs * steps_per_epoch
+    if recipe.restart_factor == 1:
+        return step % period, period
+    while step >= period:
+        step, period = step - period, period * recipe.restart_factor
+    return step, period
 
 
 class Trainer:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nasforge.controllers.base import Controller
+from nasforge.controllers.limited import within_limits
 from nasforge.executors.base import Executor
 from nasforge.recipe import Recipe
 from nasforge.space.architecture import Architecture
@@ -76,6 +77,7 @@ class Strategy(ABC):
     candidates. Nothing else is called in between.
 
     Attributes:
+        controller: proposes architectures within the limits of its space, whatever the one that was given proposes.
         cost: what has been spent so far.
     """
 
@@ -92,7 +94,7 @@ class Strategy(ABC):
     ) -> None:
         self.config = config
         self.space = space
-        self.controller = controller
+        self.controller = within_limits(controller)
         self.executor = executor
         self.task = task
         self.recipe = recipe

@@ -49,7 +49,7 @@ def rank(
     Candidates whose score is not finite are reported and left out.
     """
     for index, (architecture, digest) in enumerate(candidates):
-        score = task.evaluate(executor.network(architecture), "valid", exact=False)
+        score = task.evaluate(executor.calibrated(architecture), "valid", exact=False)
         finite = math.isfinite(score.value)
         if finite:
             ranking.append(Candidate(architecture, digest, score))

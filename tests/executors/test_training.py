@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import OPERATIONS, cell, choices, golden_text, recipe, samples
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from nasforge.executors.network import Core, Network
@@ -122,6 +124,65 @@ def test_cosine_falls_from_the_peak_to_the_final_fraction_and_stays_there() -> N
     assert rates == pytest.approx([2.0, 2 * (0.1 + 0.9 * 0.5), 0.2, 0.2, 0.2])
     assert learning_rate(cosine, 2, 11, 5) == pytest.approx(2 * (0.1 + 0.45 * (1 + math.cos(math.pi / 5))))
     assert learning_rate(cosine, 0, 1, 5) == 2.0
+
+
+RESTARTS = {"learning_rate": 2.0, "schedule": "cosine_restarts", "final_fraction": 0.1}
+
+
+@pytest.mark.parametrize(("start", "epochs"), [(0, 10), (10, 20), (30, 40), (70, 80), (150, 160), (310, 320)])
+def test_cosine_restarts_at_the_peak_and_each_period_is_twice_as_long(start: int, epochs: int) -> None:
+    restarts, per_epoch = plain(**RESTARTS), 7
+    first, length = start * per_epoch, epochs * per_epoch
+    # A period of n steps has the peak at its step 0, the end at its step n - 1; here n is even: a half is between two.
+    rates = [learning_rate(restarts, first + step, 10**6, per_epoch) for step in range(length)]
+    assert rates[0] == 2.0
+    assert (rates[length // 2 - 1] + rates[length // 2]) / 2 == pytest.approx(2 * (0.1 + 0.9 / 2))
+    assert rates[length // 4] == pytest.approx(0.2 + 0.9 * (1 + math.cos(math.pi * (length // 4) / (length - 1))))
+    assert rates[-1] == pytest.approx(0.2)
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+    assert learning_rate(restarts, first + length, 10**6, per_epoch) == 2.0
+
+
+def test_cosine_restarts_by_hand() -> None:
+    # Periods of 1, 3 and 9 epochs of 3 steps begin at steps 0, 3 and 12.
+    restarts = plain(**RESTARTS, restart_epochs=1, restart_factor=3)
+    rates = [learning_rate(restarts, step, 39, 3) for step in (0, 1, 2, 3, 5, 7, 9, 11, 12, 25, 38, 39)]
+    quarter = 0.2 + 0.9 * (1 + math.sqrt(0.5))
+    assert rates == pytest.approx([2.0, 1.1, 0.2, 2.0, quarter, 1.1, 2.2 - quarter, 0.2, 2.0, 1.1, 0.2, 2.0])
+
+
+def test_cosine_restarts_with_a_factor_of_one_repeats_its_period() -> None:
+    restarts = plain(**RESTARTS, restart_epochs=2, restart_factor=1)
+    period = [learning_rate(restarts, step, 100, 4) for step in range(8)]
+    assert [learning_rate(restarts, step, 100, 4) for step in range(8, 32)] == 3 * period
+
+
+def test_the_first_period_is_the_cosine_of_a_training_of_its_length() -> None:
+    restarts, cosine = plain(**RESTARTS, warmup_steps=2), plain(**RESTARTS | {"schedule": "cosine"}, warmup_steps=2)
+    first = [learning_rate(restarts, step, 10**6, 25) for step in range(250)]
+    assert first == [learning_rate(cosine, step, 250, 25) for step in range(250)]
+    # The warm-up is that of the training, not of each period.
+    assert learning_rate(restarts, 250, 10**6, 25) == 2.0
+
+
+def test_cosine_restarts_do_not_depend_on_the_length_of_the_training_nor_on_earlier_calls() -> None:
+    restarts = plain(**RESTARTS)
+    late = learning_rate(restarts, 1234, 5000, 13)
+    assert late == learning_rate(restarts, 1234, 1235, 13)
+    assert [learning_rate(restarts, step, 5000, 13) for step in range(1235)][-1] == late
+
+
+def test_a_period_of_one_step_stays_at_the_peak_and_the_minimum_holds() -> None:
+    shortest = plain(**RESTARTS, restart_epochs=1, restart_factor=1)
+    assert [learning_rate(shortest, step, 10, 1) for step in range(3)] == [2.0, 2.0, 2.0]
+    low = plain(**RESTARTS, minimum_learning_rate=0.5)
+    assert learning_rate(low, 9, 1000, 1) == 0.5
+
+
+@pytest.mark.parametrize("options", [{"restart_epochs": 0}, {"restart_factor": 0}, {"restart_epochs": 1.5}])
+def test_periods_that_have_no_meaning_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Recipe.model_validate(options)
 
 
 def test_decay_starts_after_its_epoch_and_multiplies_per_epoch() -> None:

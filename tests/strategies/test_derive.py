@@ -65,7 +65,7 @@ def ranked(values: list[float], direction: Any) -> tuple[list[Candidate], list[R
         return Score(scores[network], 0.0, 1)
 
     order = iter(range(len(values)))
-    executor: Any = SimpleNamespace(network=lambda architecture: next(order))
+    executor: Any = SimpleNamespace(calibrated=lambda architecture: next(order))
     task: Any = SimpleNamespace(metric=Metric("score", direction), evaluate=evaluate)
     ranking: list[Candidate] = []
     reports = list(rank([(a, f"key{i}") for i, a in enumerate(architectures)], executor, task, ranking))

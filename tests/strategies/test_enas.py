@@ -8,6 +8,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,33 @@ def test_a_search_learns_to_predict(tmp_path: Path) -> None:
     assert losses[-1] < 0.6 * losses[0]
     for architecture in search.propose(3):
         assert task.evaluate(search.executor.network(architecture), "valid", exact=False).value < 4
+
+
+class NoTanh:
+    """No tanh at all."""
+
+    def violations(self, architecture: Mapping[str, str]) -> tuple[str, ...]:
+        count = list(architecture.values()).count("tanh")
+        return (f"count of tanh: {count} are more than 0",) if count else ()
+
+
+@pytest.mark.parametrize("make", [lstm, lambda graph: RandomController(graph.space, seed=0)])
+def test_under_limits_every_network_of_every_phase_is_within_them(
+    make: Any, tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supergraph = cell(3, ops=("tanh", "relu"))
+    supergraph = replace(supergraph, space=supergraph.space.limited(NoTanh()))
+    seen: list[Architecture] = []
+    network = SharedWeights.network
+
+    def spy(self: SharedWeights, architecture: Architecture) -> Network:
+        seen.append(architecture)
+        return network(self, architecture)
+
+    monkeypatch.setattr(SharedWeights, "network", spy)
+    search = enas(supergraph, tiny, make(supergraph))
+    list(search.search())
+    proposed = search.propose(5)
+    assert len(proposed) == 5 and len(seen) > 10
+    assert all("tanh" not in architecture.values() for architecture in (*seen, *proposed))
+    assert search.cost.controller_steps > 0
