@@ -65,15 +65,20 @@ def make_new_folder(path: Path) -> bool:
     return True
 
 
-def write_bytes_atomically(path: Path, data: bytes) -> None:
+def write_bytes_atomically(path: Path, data: bytes, *, hint: str = _CHOICES) -> None:
     """Put `data` at `path`: a reader finds the old content or all of the new one. The folder must exist.
+
+    Args:
+        path: where.
+        data: what.
+        hint: a last line of the message where the file system refuses; empty where the user named the path.
 
     Raises:
         StorageError: the file system refuses it; `path` holds its old content or all of the new, and the temporary
             file is gone.
     """
     temporary = _beside(path)
-    with _refusals(path):
+    with _refusals(path, hint):
         try:
             _write_new(temporary, data)
             os.replace(temporary, path)
@@ -173,14 +178,15 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def _refusals(path: Path) -> Iterator[None]:
+def _refusals(path: Path, hint: str = _CHOICES) -> Iterator[None]:
     """Turn an `OSError` into a `StorageError` about `path`."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _ADVICE.get(error.errno or 0, "Check this place, or choose another one.")
-        raise StorageError(f"{path}: cannot be written: {reason}. {advice}\n{_CHOICES}") from error
+        message = f"{path}: cannot be written: {reason}. {advice}"
+        raise StorageError(f"{message}\n{hint}" if hint else message) from error
 
 
 def _beside(path: Path) -> Path:

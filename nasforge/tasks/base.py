@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from nasforge.components import Shape
-from nasforge.executors.network import Network
+from nasforge.executors.interpreter import Program
+from nasforge.executors.network import Core, Network
 
 Split = Literal["train", "valid", "test"]
 
@@ -44,11 +45,13 @@ class Score:
         value: the metric.
         loss: mean loss per item (for language models: nats per token).
         count: how many items were scored (for language models: tokens).
+        standard_error: of the value, where items are independent draws; None where they are not.
     """
 
     value: float
     loss: float
     count: int
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,31 @@ class StepLoss:
     data: Tensor
     count: int
     state: Any
+
+
+@dataclass(frozen=True)
+class ImageDescription:
+    """What an image classifier is told about its images.
+
+    Attributes:
+        shape: (channels, height, width).
+        classes: their names in the order of the labels.
+        mean: of each channel over the training images, on the scale 0 to 1.
+        deviation: likewise, greater than 0.
+    """
+
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+@runtime_checkable
+class DescribesImages(Protocol):
+    """A task whose networks are image classifiers: features, averages over all pixels, and a linear layer."""
+
+    def image_description(self) -> ImageDescription:
+        """The images as the networks read them."""
 
 
 class Task(ABC):
@@ -88,6 +116,10 @@ class Task(ABC):
     @abstractmethod
     def shell(self, width: int, recipe: Any, seed: int) -> nn.Module:
         """Fresh weights around the searched network (embedding, decoder), from their own random stream."""
+
+    @abstractmethod
+    def core(self, program: Program) -> Core:
+        """What is inside of the shell: `program` with the inputs and outputs that the task's networks have."""
 
     @abstractmethod
     def steps_per_epoch(self, recipe: Any) -> int:

@@ -10,13 +10,16 @@ from nasforge.errors import DataError
 from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe
 
 
-def prepare(config: LanguageModelOptions, recipes: Sequence[LanguageModelRecipe], base: Path) -> str:
+def prepare(
+    config: LanguageModelOptions, recipes: Sequence[LanguageModelRecipe], base: Path, shapes: None = None
+) -> str:
     """Load the corpus (``pydocs`` is built and cached on first use) and check that every recipe can use it.
 
     Args:
         config: the ``task`` block.
         recipes: of the search and of the final training.
         base: the folder that relative paths start from.
+        shapes: None: the width of a network follows the recipe, not the space.
 
     Returns:
         The sha256 of the corpus, by which a resumed run knows its data.

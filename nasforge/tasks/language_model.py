@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from nasforge.components import Shape
 from nasforge.data.catalogue import Corpus, load_corpus
-from nasforge.executors.network import Core, Network
+from nasforge.executors.interpreter import Program
+from nasforge.executors.network import Core, GraphCore, Network, SequenceCore
 from nasforge.seeds import derive
 from nasforge.tasks.base import Metric, Score, Split, StepLoss, Task
 from nasforge.tasks.decoder import decoder_nll
@@ -75,6 +76,10 @@ class LanguageModel(Task):
         shell = LanguageModelShell(len(self.corpus.vocabulary), width, bias=bias, init_range=spread, seed=seed)
         return shell.to(self._device)
 
+    def core(self, program: Program) -> Core:
+        """See `Task`."""
+        return GraphCore(program)
+
     # Training --------------------------------------------------------------------------------------------------------
 
     def steps_per_epoch(self, recipe: LanguageModelRecipe) -> int:
@@ -99,7 +104,9 @@ class LanguageModel(Task):
         shell = network.shell
         assert isinstance(shell, LanguageModelShell)
         masks = _Masks(derive(seed, "dropout", step), like=shell.embedding)
-        batch, width = words.shape[1], network.core.width
+        core = network.core
+        assert isinstance(core, SequenceCore)
+        batch, width = words.shape[1], core.width
         embedded = F.embedding(words, shell.embedding)
         if recipe.dropout_words:
             rows = masks.draw(recipe.dropout_words, shell.embedding.shape[0], 1)
@@ -108,9 +115,9 @@ class LanguageModel(Task):
             if rate:
                 embedded = embedded * masks.draw(rate, batch, embedded.shape[2])
         if state is None or position == 0:
-            state = network.core.start(batch, shell.embedding)
+            state = core.start(batch, shell.embedding)
         hidden_mask = masks.draw(recipe.dropout_hidden, batch, width) if recipe.dropout_hidden else None
-        outputs, state = network.core(embedded, state, hidden_mask)
+        outputs, state = core(embedded, state, hidden_mask)
         dropped = outputs * masks.draw(recipe.dropout_output, batch, width) if recipe.dropout_output else outputs
         logits = F.linear(dropped.flatten(0, 1), shell.embedding, shell.decoder_bias)
         data = F.cross_entropy(logits, following.flatten())
@@ -162,11 +169,13 @@ class LanguageModel(Task):
     def _score(self, network: Network, words: Tensor, following: Tensor) -> Score:
         shell = network.shell
         assert isinstance(shell, LanguageModelShell)
-        state = network.core.start(words.shape[1], shell.embedding)
+        core = network.core
+        assert isinstance(core, SequenceCore)
+        state = core.start(words.shape[1], shell.embedding)
         total = 0.0
         for begin in range(0, words.shape[0], EVALUATION_WINDOW):
             inputs = F.embedding(words[begin : begin + EVALUATION_WINDOW], shell.embedding)
-            outputs, state = network.core(inputs, state, None)
+            outputs, state = core(inputs, state, None)
             target = following[begin : begin + EVALUATION_WINDOW].flatten()
             total += decoder_nll(outputs.flatten(0, 1), shell.embedding, shell.decoder_bias, target)
         count = int((following >= 0).sum())

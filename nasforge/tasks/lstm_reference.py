@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasforge.executors.network import Core
+from nasforge.executors.network import SequenceCore
 from nasforge.seeds import derive
 
 
@@ -19,7 +19,7 @@ def lstm_width(parameters: int, vocabulary: int, *, bias: bool) -> int:
     return max(1, round((-linear + math.sqrt(linear * linear - 32 * constant)) / 16))
 
 
-class LstmCore(Core):
+class LstmCore(SequenceCore):
     """`torch.nn.LSTM`, weights U(±1/sqrt(width)); the mask, where there is one, falls on h_{t-1}."""
 
     def __init__(self, width: int, seed: int, device: str | torch.device = "cpu") -> None:
@@ -39,7 +39,7 @@ class LstmCore(Core):
         return like.new_zeros(1, batch, self.width), like.new_zeros(1, batch, self.width)
 
     def __call__(self, inputs: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
-        """See `Core`."""
+        """See `SequenceCore`."""
         if mask is None:
             outputs, after = self._lstm(inputs, state)
             return outputs, after

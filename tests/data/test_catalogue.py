@@ -34,10 +34,13 @@ def _tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
 
 
 def test_what_is_not_there_is_listed_with_what_to_do(tmp_path: Path) -> None:
-    assert [entry.name for entry in known_data_sets()] == ["pydocs", "ptb"]
+    assert [entry.name for entry in known_data_sets()] == ["pydocs", "ptb", "digits", "cifar10"]
     ptb, pydocs = _entry("ptb"), _entry("pydocs")
     assert not ptb.present and "nasforge data add ptb DIR" in ptb.detail and ptb.place == tmp_path / "own-data" / "ptb"
     assert not pydocs.present and "first use" in pydocs.detail
+    cifar10 = _entry("cifar10")
+    assert not cifar10.present and "nasforge data add cifar10 PATH" in cifar10.detail
+    assert cifar10.place == tmp_path / "own-data" / "cifar10"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -121,6 +124,10 @@ def test_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
         add_data_set("ptbb", tmp_path)
     with pytest.raises(UsageError, match="pydocs: nothing to add"):
         add_data_set("pydocs", tmp_path)
+    with pytest.raises(UsageError, match="digits: nothing to add"):
+        add_data_set("digits", tmp_path)
+    with pytest.raises(UsageError, match=r"unknown data set 'cifar'\. Did you mean 'cifar10'\?.*ptb, digits, cifar10"):
+        add_data_set("cifar", tmp_path)
     with pytest.raises(UsageError, match="no such file or folder"):
         add_data_set("ptb", tmp_path / "absent")
     with pytest.raises(UsageError, match=r"unknown corpus 'pydoc'\. Did you mean 'pydocs'\?"):

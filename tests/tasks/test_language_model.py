@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nasforge.errors import DataError
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.interpreter import Program
-from nasforge.executors.network import Core, GraphCore, Network
+from nasforge.executors.network import GraphCore, Network, SequenceCore
 from nasforge.graph.plan import plan_architecture
 from nasforge.tasks import decoder
 from nasforge.tasks import language_model as module
@@ -28,7 +28,7 @@ from nasforge.tasks.options import LanguageModelOptions
 WIDTH = 4
 
 
-class Spy(Core):
+class Spy(SequenceCore):
     """Gives back its inputs, adds one to its state at each call, and remembers what it was given."""
 
     def __init__(self, width: int = WIDTH) -> None:
