@@ -17,6 +17,7 @@ IMPORTS = (
     "from __future__ import annotations",
     "import math",
     "import sys",
+    "import zlib",
     "from pathlib import Path",
     "import torch",
     "from safetensors.torch import load_file",
@@ -25,33 +26,36 @@ IMPORTS = (
 )
 """Every import that exported code may hold."""
 
-_STATEMENTS = (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.If, ast.For)
+_STATEMENTS = (
+    *(ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.If, ast.For, ast.While),
+    *(ast.Try, ast.Raise, ast.Import, ast.ImportFrom),
+)
 _EXPRESSIONS = (
     *(ast.Name, ast.Attribute, ast.Constant, ast.Call, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp),
     *(ast.Lambda, ast.Tuple, ast.List, ast.ListComp, ast.DictComp, ast.GeneratorExp, ast.Subscript, ast.Slice),
     *(ast.Starred, ast.JoinedStr, ast.FormattedValue),
 )
 _REST = (
-    *(ast.Try, ast.ExceptHandler, ast.Raise, ast.Module, ast.arguments, ast.arg, ast.keyword, ast.alias),
+    *(ast.ExceptHandler, ast.Module, ast.arguments, ast.arg, ast.keyword, ast.alias),
     *(ast.comprehension, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
 )
-_NODES = (*_STATEMENTS, *_EXPRESSIONS, *_REST, ast.Import, ast.ImportFrom)
+_NODES = (*_STATEMENTS, *_EXPRESSIONS, *_REST)
 
 _BUILTINS = frozenset(
     {
-        *("OSError", "ValueError", "__file__", "__name__", "print", "super"),
-        *("abs", "bool", "enumerate", "float", "int", "len", "list", "max", "min", "range", "reversed", "str", "sum"),
-        *("tuple", "zip"),
+        *("OSError", "ValueError", "__file__", "__name__", "isinstance", "print", "super"),
+        *("abs", "bool", "bytes", "enumerate", "float", "int", "len", "list", "max", "min", "range", "reversed", "str"),
+        *("sum", "tuple", "zip"),
     }
 )
 _MODULES = {"torch": torch, "nn": nn, "F": F}
-_OPAQUE = {"math", "sys"}
+_OPAQUE = {"math", "sys", "zlib"}
 _SUBMODULES = frozenset({"torch.linalg", "torch.special", "torch.fft"})
 _SYS = frozenset({"argv", "exit"})
 _REFUSED_ATTRIBUTES = frozenset(
     {
         *("compile", "eval", "exec", "exec_module", "from_file", "fromfile", "load", "open", "popen", "save", "system"),
-        *("chmod", "hardlink_to", "lchmod", "mkdir", "read_bytes", "rename", "replace", "rmdir", "symlink_to"),
+        *("chmod", "hardlink_to", "lchmod", "mkdir", "rename", "replace", "rmdir", "symlink_to"),
         *("tofile", "touch", "unlink", "write", "write_bytes", "write_text"),
     }
 )
@@ -138,7 +142,9 @@ def _bound_names(tree: ast.Module) -> Iterator[str]:
 
 def _belongs_at_the_top(node: ast.stmt) -> bool:
     if isinstance(node, ast.Assign):
-        return isinstance(node.value, ast.Constant) or ast.unparse(node.value) == "Path(__file__).parent"
+        values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+        constant = all(isinstance(each, ast.Constant) for each in values)
+        return constant or ast.unparse(node.value) == "Path(__file__).parent"
     if _is_docstring(node):
         return True
     if isinstance(node, ast.If):

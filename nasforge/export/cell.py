@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from nasforge.components import Operation, Shape
 from nasforge.export.expressions import Body, landmarks, merge_text
 from nasforge.export.names import Namespace
-from nasforge.export.parts import cell_helpers, cell_weights, defined_functions, plain_name, size_text
+from nasforge.export.parts import (
+    cell_weights,
+    defined_functions,
+    helpers_of,
+    operation_text,
+    plain_name,
+    size_text,
+)
 from nasforge.graph.plan import Step, TemplatePlan, scan_phases, weight_key
-from nasforge.graph.supergraph import OperationUse
-from nasforge.graph.uses import operation_options
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class _Cell:
         reserved: Collection[str],
     ) -> None:
         self._plan, self._operations, self._width = plan, operations, width
-        self._helpers = cell_helpers(plan, operations, reserved)
+        self._helpers = helpers_of(plan.steps, operations, reserved)
         functions = {name for text in self._helpers for name in defined_functions(text)}
         self._phases = scan_phases(plan, bind)
         (self._sequence,) = (key for key, mode, _ in bind if mode == "sequence")
@@ -172,26 +177,8 @@ class _Cell:
 
     def _render(self, step: Step, inputs: Sequence[str]) -> str:
         node = step.node
-        if node.operation is None:
+        if step.operation is None:
             return merge_text(node.combine, inputs)
         key = weight_key(self._plan.template, node)
         weights = [f"self.{weight.attribute}" for weight in self._weights.values() if weight.key == key]
-        return _expression(node.operation, self._operations, inputs, weights)
-
-
-def _expression(
-    use: OperationUse, operations: Mapping[str, Operation], inputs: Sequence[str], weights: Sequence[str]
-) -> str:
-    options = operation_options(use, operations)
-    return operations[use.name].source(options, inputs, weights, [_Part(part, operations) for part in use.parts])
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part of an operation: a function from an expression to an expression."""
-
-    use: OperationUse
-    operations: Mapping[str, Operation]
-
-    def __call__(self, value: str) -> str:
-        return _expression(self.use, self.operations, [value], [])
+        return operation_text(step.operation, self._operations, inputs, weights)

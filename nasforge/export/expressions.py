@@ -15,6 +15,8 @@ from nasforge.graph.plan import Step
 
 INDENT = " " * 8
 _LONGEST_PART = 72
+_INPUT = "value_that_is_read_here"
+_UNSURE = (ast.Lambda, ast.IfExp, ast.BoolOp, ast.Compare, ast.ListComp, ast.DictComp, ast.GeneratorExp)
 _ATOMS = (ast.Name, ast.Call, ast.Attribute, ast.Subscript, ast.Constant)
 
 Render = Callable[[Step, Sequence[str]], str]
@@ -79,22 +81,53 @@ class Body:
 
     def _assign(self, name: str, text: str) -> None:
         self._open.pop(name, None)
-        self._lines.append(f"{INDENT}{self._names(name)} = {text}")
+        self._lines += self._calls_in_turn(self._names(name), text)
+
+    def _calls_in_turn(self, target: str, text: str) -> list[str]:
+        """``target = f(g(x), y)``; where that is too long, ``target = g(x)`` and ``target = f(target, y)``."""
+        before, lines = f"{INDENT}{target} = ", []
+        inner = first_argument(text)
+        if len(before) + len(text) > LINE_LENGTH and inner is not None:
+            lines = self._calls_in_turn(target, inner)
+            head = text.index(inner, text.index("("))
+            text = f"{text[:head]}{target}{text[head + len(inner) :]}"
+        return [*lines, *laid_out(before, text)]
 
     def _combine(self, step: Step, before: str) -> str:
         """The expression of `step`; where it does not fit after `before`, its parts get lines of their own."""
+        for position, source in enumerate(step.inputs):
+            if source in self._open and not self._evaluates_once(step, position):
+                self._assign(source, self._open[source])
         text = self._join(step)
         if len(before) + len(text) > LINE_LENGTH:
             for source in step.inputs:
                 if source in self._open:
                     self._assign(source, self._open[source])
             text = self._join(step)
-        if len(before) + len(text) > LINE_LENGTH and step.node.combine == "mean" and step.node.role == "merge":
+        if len(before) + len(text) > LINE_LENGTH and step.node.role == "merge":
             parts = [self._value(source) for source in step.inputs]
-            states = self._names(f"{step.name}.states")
-            self._lines += tuple_lines(f"{INDENT}{states} = ", parts)
-            text = f"torch.stack({states}).mean(0)"
+            if step.node.combine == "mean":
+                states = self._names(f"{step.name}.states")
+                self._lines += tuple_lines(f"{INDENT}{states} = ", parts)
+                text = f"torch.stack({states}).mean(0)"
+            elif step.node.combine == "sum":
+                text = self._sum_in_turn(self._names(step.name), parts)
         return text
+
+    def _sum_in_turn(self, target: str, parts: Sequence[str]) -> str:
+        """A sum that is too long for a line: all lines but the last are written."""
+        before, text = f"{INDENT}{target} = ", parts[0]
+        for part in parts[1:]:
+            if len(before) + len(text) + len(f" + {part}") > LINE_LENGTH:
+                self._lines.append(before + text)
+                text = target
+            text += f" + {part}"
+        return text
+
+    def _evaluates_once(self, step: Step, position: int) -> bool:
+        """Whether the expression of `step` computes that input exactly once, so that it may stand there in full."""
+        inputs = [_INPUT if n == position else self._names(source) for n, source in enumerate(step.inputs)]
+        return _n_evaluations(tree_of(self._render(step, inputs), f"node '{step.name}'")) == 1
 
     def _join(self, step: Step) -> str:
         parts = [self._value(source) for source in step.inputs]
@@ -106,6 +139,14 @@ class Body:
             if bare != texts and _same(self._render(step, bare), meant):
                 texts = bare
         return without_wrappers(self._render(step, texts), where)
+
+
+def _n_evaluations(node: ast.AST) -> int:
+    """How often `_INPUT` is computed in an expression; 2 stands for what cannot be told."""
+    if isinstance(node, ast.Name):
+        return int(node.id == _INPUT)
+    found = sum(_n_evaluations(child) for child in ast.iter_child_nodes(node))
+    return 2 if found and isinstance(node, _UNSURE) else found
 
 
 def tree_of(text: str, where: str) -> ast.expr:
@@ -149,8 +190,48 @@ def tuple_lines(before: str, parts: Sequence[str]) -> list[str]:
     return [f"{before}(", *(f"{INDENT}    {part}," for part in parts), f"{INDENT})"]
 
 
+def first_argument(text: str) -> str | None:
+    """The text of the call that is the first argument of the call of a named function; None for anything else."""
+    tree = ast.parse(text, mode="eval").body
+    if not isinstance(tree, ast.Call) or not _is_dotted(tree.func) or not tree.args:
+        return None
+    return ast.get_source_segment(text, tree.args[0]) if isinstance(tree.args[0], ast.Call) else None
+
+
+def laid_out(before: str, text: str, after: str = "") -> list[str]:
+    """``before text after`` as formatters lay out a call of a named function or a tuple that is too long for a line."""
+    tree = ast.parse(text, mode="eval").body
+    parts = _arguments(text, tree)
+    if len(before) + len(text) + len(after) <= LINE_LENGTH or not parts:
+        return [f"{before}{text}{after}"]
+    margin = " " * (len(before) - len(before.lstrip()))
+    head = ast.unparse(tree.func) if isinstance(tree, ast.Call) else ""
+    together = f"{margin}    {', '.join(parts)}"
+    if isinstance(tree, ast.Call) and len(together) <= LINE_LENGTH:
+        return [f"{before}{head}(", together, f"{margin}){after}"]
+    lines = [line for part in parts for line in laid_out(f"{margin}    ", part, ",")]
+    return [f"{before}{head}(", *lines, f"{margin}){after}"]
+
+
+def _arguments(text: str, tree: ast.expr) -> list[str]:
+    """The texts of what stands between the outermost parentheses of a call or a tuple; none for anything else."""
+    nodes: list[ast.AST] = []
+    if isinstance(tree, ast.Call) and _is_dotted(tree.func):
+        nodes = [*tree.args, *tree.keywords]
+    elif isinstance(tree, ast.Tuple) and text.startswith("("):
+        nodes = [*tree.elts]
+    data = text.encode()  # the tree counts columns in bytes of UTF-8
+    return [data[node.col_offset : node.end_col_offset].decode() for node in nodes]  # type: ignore[attr-defined]
+
+
+def _is_dotted(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_dotted(node.value))
+
+
 def merge_text(combine: str, values: Sequence[str]) -> str:
     """A merge of two values or more, with the calls of the interpreter in its order."""
+    if combine == "concat":
+        return f"torch.cat(({', '.join(values)}), 1)"
     return f"torch.stack(({', '.join(values)})).mean(0)" if combine == "mean" else " + ".join(values)
 
 

@@ -1,4 +1,4 @@
-"""The files that a user takes home: the network as plain torch, its weights, its vocabulary."""
+"""The files that a user takes home: the network as plain torch, its weights, and what else it needs to be used."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from safetensors.torch import save
 
 from nasforge.components import Operation
 from nasforge.executors.network import Network
+from nasforge.export.document import ExportedModule
+from nasforge.export.image_module import image_classifier_source
 from nasforge.export.python_module import language_model_source
 from nasforge.graph.plan import Plan
-from nasforge.tasks.base import Task
+from nasforge.tasks.base import DescribesImages, Task
 from nasforge.tasks.language_model import LanguageModel
 
 
@@ -36,12 +38,27 @@ def exported_files(
     Returns:
         Name to content; nothing for a task that there is no exporter for.
     """
-    if not isinstance(task, LanguageModel):
-        return {}
-    module = language_model_source(plan, operations, network, title=title, facts=facts)
+    if isinstance(task, LanguageModel):
+        vocabulary = "".join(f"{word}\n" for word in task.corpus.vocabulary.words).encode()
+        module = language_model_source(plan, operations, network, title=title, facts=facts)
+        return {**_module_and_weights(module, network), "vocabulary.txt": vocabulary}
+    if isinstance(task, DescribesImages):
+        images = task.image_description()
+        module = image_classifier_source(
+            plan,
+            operations,
+            network,
+            image_shape=images.shape,
+            classes=images.classes,
+            mean=images.mean,
+            deviation=images.deviation,
+            title=title,
+            facts=facts,
+        )
+        return _module_and_weights(module, network)
+    return {}
+
+
+def _module_and_weights(module: ExportedModule, network: Network) -> dict[str, bytes]:
     values = {module.names[name]: value for name, value in network.copy_values().items()}
-    return {
-        "model.py": module.source.encode(),
-        "weights.safetensors": save(values),
-        "vocabulary.txt": "".join(f"{word}\n" for word in task.corpus.vocabulary.words).encode(),
-    }
+    return {"model.py": module.source.encode(), "weights.safetensors": save(values)}

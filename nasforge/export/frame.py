@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from nasforge.export.document import Usage
 
 FRAME_NAMES = frozenset(
     {
@@ -11,15 +11,6 @@ FRAME_NAMES = frozenset(
     }
 )
 """The names that the frame defines or imports; nothing else in the file may have them."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What the file's docstring says besides title and facts, in lines."""
-
-    introduction: tuple[str, ...]
-    how: tuple[str, ...]
-
 
 USAGE = Usage(
     introduction=(

@@ -10,7 +10,7 @@ import builtins
 import keyword
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LINE_LENGTH = 120
 
@@ -67,6 +67,18 @@ def docstring_lines(text: str, *, first: str = "", rest: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     ) or [first.rstrip()]
+
+
+def string_literal(text: str) -> str:
+    """Any text as a string on one line, in the quotes that formatters prefer."""
+    quote = "'" if text.count('"') > text.count("'") else '"'
+    return quote + "".join(_escape(character) for character in text).replace(quote, f"\\{quote}") + quote
+
+
+def tuple_literal(name: str, values: Sequence[str]) -> list[str]:
+    """The assignment of a tuple, laid out as formatters do: on one line, or each value on its own."""
+    line = f"{name} = ({', '.join(values)}{',' * (len(values) == 1)})"
+    return [line] if len(line) <= LINE_LENGTH else [f"{name} = (", *(f"    {value}," for value in values), ")"]
 
 
 def _escape(character: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -11,9 +11,9 @@ from torch import nn
 from nasforge.components import Operation, Shape
 from nasforge.errors import NasforgeError
 from nasforge.export.names import Namespace, identifier
-from nasforge.graph.plan import TemplatePlan, weight_key
+from nasforge.graph.plan import Step, TemplatePlan, weight_key
 from nasforge.graph.supergraph import Node, OperationUse
-from nasforge.graph.uses import operation_options
+from nasforge.graph.uses import operation_options, parameter_set
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ def cell_weights(
     specs: dict[str, tuple[Node, list[tuple[str, Shape]]]] = {}
     for step in plan.steps:
         node = step.node
-        if node.role == "scan":
-            raise NasforgeError(f"'{step.name}' is a loop inside of a cell, which the export does not write")
+        if node.template:
+            raise NasforgeError(f"'{step.name}' calls a template inside of a cell, which the export does not write")
         given = [shapes[source] for source in step.inputs]
-        if node.operation is None:
+        if step.operation is None:
             if len(given) == 1:
                 raise NasforgeError(f"'{step.name}' is a merge of a plan for gates; export the plan of an architecture")
             shapes[step.name] = given[0]
             continue
-        operation, options = operations[node.operation.name], operation_options(node.operation, operations)
+        operation, options = operations[step.operation.name], operation_options(step.operation, operations)
         shapes[step.name] = operation.shape(options, given)
-        wanted = [(spec.name, spec.shape) for spec in operation.weights(options, given)]
+        wanted = [(spec.name, spec.shape) for spec in parameter_set(operation, options, given)]
         if not wanted:
             continue
         _, there = specs.setdefault(weight_key(plan.template, node), (node, wanted))
@@ -83,11 +83,32 @@ def size_text(size: int, width: int) -> str:
     return f"{size // width} * width" if size and size % width == 0 else str(size)
 
 
-def cell_helpers(plan: TemplatePlan, operations: Mapping[str, Operation], reserved: Collection[str]) -> tuple[str, ...]:
-    """The helpers of all operations of the plan, equal texts once, in order of first use."""
+def operation_text(
+    use: OperationUse, operations: Mapping[str, Operation], inputs: Sequence[str], weights: Sequence[str]
+) -> str:
+    """The expression of an operation, from those of its inputs and of its weights and norms."""
+    options = operation_options(use, operations)
+    return operations[use.name].source(options, inputs, weights, [_Part(part, operations) for part in use.parts])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of an operation: a function from an expression to an expression."""
+
+    use: OperationUse
+    operations: Mapping[str, Operation]
+
+    def __call__(self, value: str) -> str:
+        return operation_text(self.use, self.operations, [value], [])
+
+
+def helpers_of(
+    steps: Iterable[Step], operations: Mapping[str, Operation], reserved: Collection[str]
+) -> tuple[str, ...]:
+    """The helpers of all operations of the steps, equal texts once, in order of first use."""
     texts: dict[str, None] = {}
-    for step in plan.steps:
-        for use in _with_parts(step.node.operation):
+    for step in steps:
+        for use in _with_parts(step.operation):
             texts.update(dict.fromkeys(text.strip("\n") for text in operations[use.name].helpers))
     owner: dict[str, str] = {}
     for text in texts:

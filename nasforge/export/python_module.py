@@ -8,33 +8,18 @@ model around the cell, reading of weights and vocabulary, perplexity, and a comm
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nasforge.components import Operation
 from nasforge.errors import NasforgeError
-from nasforge.export.allowed import IMPORTS, check_source
 from nasforge.export.cell import CellSource, cell_source
+from nasforge.export.document import ExportedModule, docstring, module_text
 from nasforge.export.frame import FRAME_NAMES, LOADING, SCORING, USAGE
-from nasforge.export.names import docstring_lines
 from nasforge.graph.plan import Plan
 from nasforge.graph.supergraph import Node
 
 if TYPE_CHECKING:
     from nasforge.executors.network import Network
-
-
-@dataclass(frozen=True)
-class ExportedModule:
-    """What `language_model_source` gives.
-
-    Attributes:
-        source: the text of the file.
-        names: `Network.parameters` names to names in the state dict of the file's ``LanguageModel``: one to one.
-    """
-
-    source: str
-    names: Mapping[str, str]
 
 
 def language_model_source(
@@ -71,12 +56,9 @@ def language_model_source(
     if set(names) != set(network.parameters):
         differing = ", ".join(sorted(set(names) ^ set(network.parameters)))
         raise NasforgeError(f"the plan and the network that are exported differ in their weights: {differing}")
-    code = [*cell.helpers, cell.text, _model(cell, bias=bias), LOADING, SCORING]
     constants = f"WIDTH = {width}\nVOCABULARY_SIZE = {vocabulary_size}\nFOLDER = Path(__file__).parent"
-    body = "\n\n\n".join(part.strip("\n") for part in code)
-    imports = _imports(uses_math=any("math." in part for part in (*cell.helpers, cell.text)))
-    source = f"{_docstring(title, facts)}\n\n{imports}\n\n{constants}\n\n\n{body}\n"
-    check_source(source)
+    code = [*cell.helpers, cell.text, _model(cell, bias=bias), LOADING, SCORING]
+    source = module_text(docstring(title or "A language model", facts, USAGE), constants, code)
     return ExportedModule(source, names)
 
 
@@ -102,28 +84,6 @@ def _sizes(network: Network) -> tuple[int, int, bool]:
     if network.core.width != width:
         raise NasforgeError(f"the decoder is tied to words of {width} features; the cell gives {network.core.width}")
     return vocabulary_size, width, "shell.decoder_bias" in shell
-
-
-def _docstring(title: str, facts: Sequence[tuple[str, str]]) -> str:
-    lines = docstring_lines(title or "A language model")
-    lines += ["", *USAGE.introduction]
-    if facts:
-        labels = [" ".join(docstring_lines(name)) for name, _ in facts]
-        margin = min(24, max(map(len, labels)))
-        lines.append("")
-        for label, (_, value) in zip(labels, facts, strict=True):
-            lines += docstring_lines(value, first=f"    {label:<{margin}}  ", rest=" " * (margin + 6))
-    lines += ["", *USAGE.how]
-    text = "\n".join(line.rstrip() for line in lines)
-    # A quote right after the opening ones would read as a fourth.
-    text = text.replace('"', r"\"", 1) if text.startswith('"') else text
-    return f'"""{text}\n"""'
-
-
-def _imports(*, uses_math: bool) -> str:
-    future, math, *standard, torch, safetensors, tensor, functional = IMPORTS
-    first = [math, *standard] if uses_math else standard
-    return "\n".join([future, "", *first, "", torch, safetensors, tensor, functional])
 
 
 def _model(cell: CellSource, *, bias: bool) -> str:

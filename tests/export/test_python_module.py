@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import math
-import os
 import random
 import re
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +15,12 @@ from typing import Any
 
 import pytest
 import torch
+from export_checks import NO_NASFORGE, alone, ruff
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from nasforge.components import Operation, Options, WeightSpec, activation
+from nasforge.components import Operation, Options, Stage, WeightSpec, activation
 from nasforge.errors import NasforgeError
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.interpreter import Program
@@ -79,7 +76,7 @@ def _compiled(share: str = "node", **block: Any) -> Supergraph:
         {"nodes": 12, "each": each, **block}, context={"operations": CATALOGUE}
     )
     builder = GraphBuilder("final")
-    recurrent_cell.build(spec, builder, "final", share)
+    recurrent_cell.build(spec, builder, Stage("final", share))
     return builder.finish()
 
 
@@ -108,7 +105,7 @@ def _one_node() -> Case:
         {"nodes": 12, "each": {"op": {"choose": 1, "from": ["tanh"]}}}, context={"operations": CATALOGUE}
     )
     builder = GraphBuilder("final")
-    recurrent_cell.build(recurrent_cell.references(spec)["one_node"], builder, "final", "node")
+    recurrent_cell.build(recurrent_cell.references(spec)["one_node"], builder, Stage("final", "node"))
     return _case(builder.finish())
 
 
@@ -144,15 +141,6 @@ def _assert_names_are_a_bijection(case: Case, exported: ExportedModule, folder: 
     assert len(set(exported.names.values())) == len(exported.names)
 
 
-def _ruff(source: str, *arguments: str) -> None:
-    if importlib.util.find_spec("ruff") is None:
-        pytest.skip("ruff is not installed")
-    ruff = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--line-length", "120", "--no-cache"]
-    command = [*ruff, "--stdin-filename", "model.py", "-"]
-    done = subprocess.run(command, input=source, capture_output=True, text=True, encoding="utf-8", check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 VARIANTS: list[dict[str, Any]] = [
     {
         "share": ("node", "edge", "edge_op")[i % 3],
@@ -181,14 +169,14 @@ def test_files_are_formatted_and_pass_the_linter(i: int) -> None:
     source = (
         _case(_compiled(**VARIANTS[i]), i).export("A title", [("test perplexity", "87.3"), ("corpus", "mine")]).source
     )
-    _ruff(source, "format", "--check")
-    _ruff(source, "check")
+    ruff(source, "format", "--check")
+    ruff(source, "check")
     assert max(map(len, source.splitlines())) <= 120
 
 
 def test_a_large_cell_is_formatted_and_equals_the_interpreter(tmp_path: Path) -> None:
     case = _case(_compiled(nodes=40, output={"of": "all"}), 0)
-    _ruff(case.export().source, "format", "--check")
+    ruff(case.export().source, "format", "--check")
     _assert_equal_to_the_interpreter(case, tmp_path)
 
 
@@ -258,8 +246,8 @@ def test_other_cells_equal_the_interpreter(share: bool, tmp_path: Path) -> None:
     exported = case.export()
     _assert_names_are_a_bijection(case, exported, tmp_path)
     assert len(exported.names) == (3 if share else 4)
-    _ruff(exported.source, "format", "--check")
-    _ruff(exported.source, "check")
+    ruff(exported.source, "format", "--check")
+    ruff(exported.source, "check")
 
 
 def test_hostile_node_names_become_plain_identifiers() -> None:
@@ -401,8 +389,8 @@ def test_hostile_titles_and_facts_stay_text(text: str, tmp_path: Path) -> None:
     assert docstring is not None
     assert " ".join(text.split()) in " ".join(docstring.split())
     case.model(exported, tmp_path)
-    _ruff(exported.source, "format", "--check")
-    _ruff(exported.source, "check")
+    ruff(exported.source, "format", "--check")
+    ruff(exported.source, "check")
 
 
 def test_identifiers_follow_one_pattern() -> None:
@@ -418,14 +406,6 @@ def test_identifiers_follow_one_pattern() -> None:
 # Alone -----------------------------------------------------------------------------------------------------------
 
 ALONE = """
-import sys
-
-class NoNasforge:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "nasforge":
-            raise ImportError("the exported model reached for nasforge")
-
-sys.meta_path.insert(0, NoNasforge())
 sys.path.insert(0, {folder!r})
 import model
 
@@ -434,12 +414,6 @@ text = open({text!r}, encoding="utf-8").read()
 print(model.perplexity(network, model.encode(text, vocabulary)))
 assert not any(name.partition(".")[0] == "nasforge" for name in sys.modules)
 """
-
-
-def _alone(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-W", "error", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -476,8 +450,8 @@ def test_perplexity_without_nasforge_is_that_of_nasforge(taken_home: tuple[Path,
     documented = ast.get_docstring(ast.parse((folder / "model.py").read_text(encoding="utf-8")))
     assert documented is not None
     example = documented.partition("In Python:\n\n")[2]
-    code = ALONE.format(folder=str(folder), text=str(folder / "test.txt")) + textwrap.dedent(example)
-    done = _alone("-I", "-c", code, folder=tmp_path)
+    code = NO_NASFORGE + ALONE.format(folder=str(folder), text=str(folder / "test.txt")) + textwrap.dedent(example)
+    done = alone("-I", "-c", code, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     printed, likely_words = done.stdout.splitlines()
     assert float(printed) == pytest.approx(expected, abs=1e-4)
@@ -486,7 +460,7 @@ def test_perplexity_without_nasforge_is_that_of_nasforge(taken_home: tuple[Path,
 
 def test_command_line_prints_tokens_and_perplexity(taken_home: tuple[Path, float, int], tmp_path: Path) -> None:
     folder, expected, n_tokens = taken_home
-    done = _alone(str(folder / "model.py"), str(folder / "test.txt"), folder=tmp_path)
+    done = alone(str(folder / "model.py"), str(folder / "test.txt"), folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{n_tokens} tokens, perplexity {expected:.2f}\n"
 
@@ -506,7 +480,7 @@ def test_command_line_says_what_is_wrong(
 ) -> None:
     (tmp_path / "empty.txt").write_text("\n\n", encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
-    done = _alone(str(taken_home[0] / "model.py"), *arguments, folder=tmp_path)
+    done = alone(str(taken_home[0] / "model.py"), *arguments, folder=tmp_path)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -515,10 +489,10 @@ def test_command_line_says_what_is_wrong(
 def test_command_line_names_missing_weights(taken_home: tuple[Path, float, int], tmp_path: Path) -> None:
     for name in ("model.py", "vocabulary.txt"):
         (tmp_path / name).write_bytes((taken_home[0] / name).read_bytes())
-    done = _alone("model.py", str(taken_home[0] / "test.txt"), folder=tmp_path)
+    done = alone("model.py", str(taken_home[0] / "test.txt"), folder=tmp_path)
     assert done.returncode == 1
     assert "weights.safetensors" in done.stderr
     assert "Traceback" not in done.stderr
     (tmp_path / "vocabulary.txt").write_text("one\ntwo\n", encoding="utf-8")
-    done = _alone("model.py", str(taken_home[0] / "test.txt"), folder=tmp_path)
+    done = alone("model.py", str(taken_home[0] / "test.txt"), folder=tmp_path)
     assert "vocabulary.txt holds 2 words" in done.stderr
