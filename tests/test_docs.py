@@ -6,7 +6,9 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from math import factorial
@@ -15,14 +17,16 @@ from typing import Any
 
 import pytest
 
-from nasforge import hookspecs
+from nasforge import builtins, hookspecs
 from nasforge.catalogue import SECTIONS
+from nasforge.components import Operation, Stage
+from nasforge.controllers.options import LstmOptions
 from nasforge.graph.builder import GraphBuilder
 from nasforge.plugins import Plugins, build_plugins
 from nasforge.run.compile import compile_space
 from nasforge.spec.nodes import plain
-from nasforge.spec.run_spec import RunSpec, load_run_spec
-from nasforge.spec.yaml_reader import read_value
+from nasforge.spec.run_spec import RunSpec, load_run_spec, load_space_spec
+from nasforge.spec.yaml_reader import read_value, read_yaml_text
 from nasforge.testing.operations import OperationCase, check_operation
 
 ROOT = Path(__file__).parent.parent
@@ -123,12 +127,19 @@ SPECS = {
 def test_a_whole_spec_in_the_documentation_loads(name: str, tutorial_plugins: Plugins, tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text(SPECS[name], encoding="utf-8")
-    spec = load_run_spec(file, tutorial_plugins)
-    assert compile_space(spec, "search").space.size > 0
+    spec = load_space_spec(file, tutorial_plugins)
+    assert compile_space(spec, "search", tutorial_plugins.catalogue.operations).space.size > 0
 
 
 def test_there_are_specs_to_load() -> None:
     assert SPECS
+
+
+def test_every_sharing_scope_of_every_kind_is_in_the_table() -> None:
+    table = (ROOT / "docs" / "spaces.md").read_text(encoding="utf-8").partition("## Sharing weights")[2]
+    for kind in builtins.nasforge_space_kinds():
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| `{kind.name}` |"))
+        assert re.findall(r"`(\w+)` \(", row) == list(kind.share)
 
 
 # Names, paths, links -------------------------------------------------------------------------------------------------
@@ -203,6 +214,28 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert {f"{name}.md" for name in listed if not name.startswith(":")} == PAGES.keys() - {"index.md"}
 
 
+# What docs/operations.md says -----------------------------------------------------------------------------------------
+
+
+def test_the_tables_of_operations_hold_the_built_in_ones_with_their_parameters() -> None:
+    page = PAGES["operations.md"]
+    sections = {
+        "activation": "In recurrent cells",
+        "image": "In networks of images",
+        "structure": "Used by space kinds",
+    }
+    operations = builtins.nasforge_operations()
+    for family, heading in sections.items():
+        section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        found = dict(re.findall(r"^\| `(\w+)` \| ?([^|]*?) ?\| .+ \|$", section, re.MULTILINE))
+        assert found == {each.name: _parameters(each) for each in operations if family in each.families}
+
+
+def _parameters(operation: Operation) -> str:
+    fields = {name: f for name, f in operation.config.model_fields.items() if name not in operation.config.given}
+    return ", ".join(f"`{name}`" + ("" if f.is_required() else f" = {f.default}") for name, f in fields.items())
+
+
 # What docs/enas.md says ----------------------------------------------------------------------------------------------
 
 
@@ -239,8 +272,54 @@ def test_every_option_that_restores_the_paper_exists(plain_spec: RunSpec) -> Non
     assert [name for name in sorted(named) if name.split(".")[1] not in resolved[name.split(".")[0]]] == []
 
 
+IMAGES = ENAS.partition("\n## The controller of networks for images\n")[2].partition("\n## ")[0]
+
+
+def test_the_settings_of_the_first_macro_search_are_options() -> None:
+    (block,) = blocks(IMAGES, "yaml")
+    root: Any = plain(read_yaml_text(block, "block"))
+    options = LstmOptions.model_validate(root["controller"])
+    assert (options.tanh_constant, options.skip_target) == (1.5, 0.4)
+    assert options.skip_weight == pytest.approx(0.8 * 66 / 11)
+
+
+@pytest.mark.parametrize("name", ["cifar10_micro", "cifar10_macro"])
+def test_the_decisions_of_the_spaces_for_images_are_counted_right(name: str) -> None:
+    spec = load_space_spec(ROOT / "spaces" / f"{name}.yaml", build_plugins())
+    roles = Counter(
+        each.role for each in compile_space(spec, "search", build_plugins().catalogue.operations).space.decisions
+    )
+    said = {
+        "cifar10_micro": f"{roles['input']} inputs, {roles['op']} operations",
+        "cifar10_macro": f"{roles['op']} operations, {roles['bit']} skip connections",
+    }
+    assert f"| `spaces/{name}.yaml` | {said[name]} |" in IMAGES
+
+
+def test_the_probabilities_of_the_first_micro_controller_are_right() -> None:
+    def most(n_options: int, bound: float) -> float:
+        return 1 / (1 + (n_options - 1) * math.exp(-2 * bound))
+
+    def starts(favoured: float, other: float) -> list[str]:
+        total = 2 * math.exp(favoured) + 3 * math.exp(other)
+        return [f"{math.exp(logit) / total:.3f}" for logit in (favoured, other)]
+
+    without, with_constant = starts(0.44, 0.0), starts(0.44 + 0.25, -0.25)
+    assert re.search(rf"probability of {without[0]} each, against {without[1]} of the others", _flat(IMAGES))
+    assert f"with the constant: {with_constant[0]} against {with_constant[1]}" in _flat(IMAGES)
+    assert f"can ever have is {most(5, 0.44):.3f}" in _flat(IMAGES)
+    assert f"one of six can reach {most(6, 1.1):.3f}" in _flat(IMAGES)
+    assert f"one operation of five can reach {most(5, 2.5):.3f}" in _flat(IMAGES)
+    assert f"{1 - math.tanh(10) ** 2:.0e}".replace("e-0", "e-") in IMAGES
+    assert f"= {0.4**2 / (0.4**2 + 0.6**2):.3f}" in IMAGES
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
 def test_the_sizes_of_the_space_are_right(plain_spec: RunSpec) -> None:
-    size = compile_space(plain_spec, "search").space.size
+    size = compile_space(plain_spec, "search", {}).space.size
     assert size == 4**12 * factorial(11)
     trees = _coloured_trees(12, 4)
     assert f"{size:,}" in ENAS
@@ -262,7 +341,7 @@ def _coloured_trees(n_nodes: int, colours: int) -> list[int]:
 @pytest.mark.parametrize(("share", "n_sets"), [("node", 13), ("edge", 68), ("edge_op", 272)])
 def test_the_sizes_of_the_weight_tables_are_right(plain_spec: RunSpec, share: str, n_sets: int) -> None:
     builder = GraphBuilder("search")
-    plain_spec.space_kind.build(plain_spec.space, builder, "search", share)
+    plain_spec.space_kind.build(plain_spec.space, builder, Stage("search", share))
     cell = builder.finish().template("cell")
     keys = {node.share for node in cell.nodes.values() if node.operation and node.operation.name == "projection"}
     assert len(keys) == n_sets

@@ -8,12 +8,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from nasforge import builtins
 from nasforge.catalogue import SECTIONS, Catalogue
-from nasforge.components import ControllerKind, ExecutorKind, NoOptions, Operation, StrategyKind, TaskKind, activation
+from nasforge.components import (
+    ControllerKind,
+    ExecutorKind,
+    NoOptions,
+    Operation,
+    Options,
+    StrategyKind,
+    TaskKind,
+    activation,
+)
 from nasforge.errors import PluginError, UsageError
 from nasforge.plugin_sources import normalized
 from nasforge.plugins import PluginFailure, Plugins, build_plugins
@@ -228,6 +238,16 @@ def test_an_entry_point_may_name_an_object_and_must_name_what_exists(install: In
 # Components that do not fit
 
 
+class Given(Options):
+    given: ClassVar[frozenset[str]] = frozenset({"stride", "absent", "out"})
+    stride: int
+    out: int = 1
+
+
+def _text(*_: object) -> str:
+    return "x"
+
+
 @pytest.mark.parametrize(
     ("component", "message"),
     [
@@ -240,6 +260,11 @@ def test_an_entry_point_may_name_an_object_and_must_name_what_exists(install: In
         (activation("x", "s", "no_colon", "{x}"), "must be a dotted name 'package.module:factory', found 'no_colon'"),
         (activation("x", "s", "a:b", "{x}", config=dict), "must be a subclass of nasforge.components.Options"),  # type: ignore[arg-type]
         (ControllerKind("x", "s", "a:b"), "must return a list of Operation, found ControllerKind"),
+        (Operation("x", "s", "a:b", _text, families=()), "must be a tuple of at least one of activation, image, str"),
+        (Operation("x", "s", "a:b", _text, families="image"), "at least one of activation, image, structure, found"),  # type: ignore[arg-type]
+        (Operation("x", "s", "a:b", _text, families=("pool",)), "families of operation 'x' must be a tuple"),  # type: ignore[arg-type]
+        (Operation("x", "s", "a:b", _text, config=Given), "names 'absent' in 'given', which must be a field with a"),
+        (Operation("x", "s", "a:b", _text, config=Given), "names 'stride' in 'given', which must be a field with a"),
     ],
 )
 def test_a_component_that_does_not_fit_is_refused(component: object, message: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nasforge.cli.common import AsJson, print_json
-from nasforge.data.catalogue import DataSet, add_data_set, known_data_sets
+
+if TYPE_CHECKING:
+    from nasforge.data.catalogue import DataSet
 
 app = typer.Typer(help="Data sets: which are here, and how to add one.", no_args_is_help=True)
 
@@ -21,6 +23,9 @@ def _group() -> None:
 @app.command("ls")
 def ls(as_json: AsJson = False) -> None:
     """List the data sets that tasks can name."""
+    # Only here: every command would wait a tenth of a second for numpy.
+    from nasforge.data.catalogue import known_data_sets
+
     rows = known_data_sets()
     if as_json:
         print_json([_facts(row) for row in rows])
@@ -37,6 +42,8 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Check a data set and put it in place."""
+    from nasforge.data.catalogue import add_data_set
+
     added = add_data_set(name, path)
     if as_json:
         print_json(_facts(added))

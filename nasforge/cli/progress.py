@@ -145,15 +145,28 @@ class View(Observer):
         )
         for title, row in rows:
             trained = row["trained"]
-            values = ["-" if trained[split] is None else f"{trained[split]:.2f}" for split in ("valid", "test")]
+            values = [_score(trained, split) for split in ("valid", "test")]
             self.console.print(f"{title:<22}{row['parameters']:>12,}{values[0]:>19}{values[1]:>18}")
         self.console.print()
         self.console.print(result["verdict"]["text"], markup=False)
+        note = result["data"].get("note")
+        if note:
+            self.console.print(
+                f"The data are {result['data']['name']} ({note}): no other results compare.", markup=False
+            )
+        files = ", ".join(sorted(path.name for path in (self.run / "best").iterdir()))
         self.console.print(
-            f"\n{self.run}/best: model.py, weights.safetensors, vocabulary.txt, architecture.json, cell.png\n"
-            f"{self.run}/result.json: all figures\nnasforge show {self.run}: the cell",
+            f"\n{self.run}/best: {files}\n"
+            f"{self.run}/result.json: all figures\nnasforge show {self.run}: the architecture",
             markup=False,
         )
+
+
+def _score(trained: Mapping[str, Any], split: str) -> str:
+    score, error = trained[split], trained.get(f"{split}_standard_error")
+    if score is None:
+        return "-"
+    return f"{score:.2f}" if error is None else f"{score:.2f} ± {error:.2f}"
 
 
 class QuietView(View):

@@ -12,6 +12,7 @@ from nasforge.cli.progress import observer_for
 from nasforge.errors import DataError, SpecError, UsageError
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
+from nasforge.run.compile import compile_space, refuse_what_cannot_be_trained, require_within_limits
 from nasforge.run.directory import RunDirectory, claim, claim_next
 from nasforge.run.runner import Runner
 from nasforge.run.spec_of_run import spec_of
@@ -38,6 +39,7 @@ def run(
     plugins = load_plugins(plugin)
     spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
     check_device(device)
+    require_within_limits(spec, compile_space(spec, "final", plugins.catalogue.operations))
     base = file.resolve().parent
     data = prepare(spec, base)
     directory = claim(run_dir) if run_dir else claim_next(RUNS, spec.name)
@@ -105,10 +107,15 @@ def prepare(spec: RunSpec, base: Path) -> str:
     """Have the task check its data, before anything is written; returns what identifies the data.
 
     Raises:
+        UsageError: the executor cannot train the space.
         SpecError: the data is missing, wrong or too small; shown at the line that names it.
     """
+    refuse_what_cannot_be_trained(spec)
+    shapes = None if spec.space_kind.shapes is None else spec.space_kind.shapes(spec.space)
     try:
-        identity: str = resolve(spec.task_kind.prepare)(spec.task, (spec.search_recipe, spec.final_recipe), base)
+        identity: str = resolve(spec.task_kind.prepare)(
+            spec.task, (spec.search_recipe, spec.final_recipe), base, shapes
+        )
     except DataError as error:
         if spec.data_mark is None:
             raise

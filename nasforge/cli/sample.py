@@ -10,9 +10,9 @@ import typer
 
 from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
 from nasforge.graph.canonical import canonical_digest
-from nasforge.run.compile import compile_space
+from nasforge.run.compile import compile_space, require_within_limits
 from nasforge.seeds import stream
-from nasforge.spec.run_spec import load_run_spec
+from nasforge.spec.run_spec import load_space_spec
 
 
 def sample(
@@ -23,9 +23,11 @@ def sample(
     profile: Profile = None,
     plugin: PluginFiles = None,
 ) -> None:
-    """Draw architectures, uniform over all assignments, one JSON object a line."""
-    spec = load_run_spec(file, load_plugins(plugin), profile=profile, overrides=overrides or ())
-    supergraph = compile_space(spec, "search")
+    """Draw architectures, uniform over all assignments within the limits, one JSON object a line."""
+    plugins = load_plugins(plugin)
+    spec = load_space_spec(file, plugins, profile=profile, overrides=overrides or ())
+    supergraph = compile_space(spec, "search", plugins.catalogue.operations)
+    require_within_limits(spec, supergraph)
     rng = stream(seed, "sample")
     for _ in range(count):
         architecture = supergraph.space.sample(rng)

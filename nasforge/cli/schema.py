@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nasforge.cli.common import PluginFiles, load_plugins
-from nasforge.data.files import write_text_atomically
+from nasforge.cli.common import PluginFiles, check_output, load_plugins, write_output
 from nasforge.spec.schema import json_schema
 
 
@@ -21,9 +20,9 @@ def schema(
 
     Editors that speak to the YAML language server complete and check files with it.
     """
+    check_output(output)
     text = json.dumps(json_schema(load_plugins(plugin).catalogue), indent=2, ensure_ascii=False) + "\n"
     if output is None:
         typer.echo(text, nl=False)
         return
-    write_text_atomically(output, text)
-    typer.echo(f"wrote {output}")
+    write_output(output, text.encode())

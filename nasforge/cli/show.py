@@ -11,11 +11,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
+from nasforge.cli.common import Overrides, PluginFiles, Profile, check_output, load_plugins, write_output
 from nasforge.components import Options, SpaceKind
-from nasforge.data.files import write_bytes_atomically
-from nasforge.errors import CorruptRunError, SpaceError, UsageError, suggest
-from nasforge.graph.builder import GraphBuilder
+from nasforge.errors import CorruptRunError, SpaceError, SpecError, UsageError, suggest
+from nasforge.graph.compile import compile_kind
 from nasforge.graph.dot import dot
 from nasforge.graph.mermaid import mermaid
 from nasforge.graph.picture import Picture, architecture_picture, space_picture
@@ -25,12 +24,14 @@ from nasforge.graph.svg import svg
 from nasforge.graph.text import space_text, text
 from nasforge.plugins import Plugins
 from nasforge.published import read, write
-from nasforge.run.compile import compile_space
+from nasforge.run.compile import compile_space, require_within_limits
 from nasforge.run.directory import RunDirectory
 from nasforge.seeds import stream
 from nasforge.space.architecture import Architecture
-from nasforge.spec.nodes import printable
-from nasforge.spec.run_spec import load_run_spec
+from nasforge.spec.lets import with_names_put_in
+from nasforge.spec.nodes import plain, printable
+from nasforge.spec.run_spec import load_space_spec
+from nasforge.spec.yaml_reader import read_yaml_text
 
 Format = Literal["text", "svg", "png", "dot", "mermaid"]
 
@@ -82,10 +83,13 @@ def show(
     plugin: PluginFiles = None,
 ) -> None:
     """Show a space, the best architecture of a run, or an architecture file."""
+    check_output(output)
     if to is None:
         chosen = _format(format_, output)
     elif format_ is not None or space:
         raise UsageError("--to writes text: leave out --format and --space")
+    elif _says(output) not in (None, "text"):
+        raise UsageError(f"--to writes text, but -o {output} names a picture: choose another ending, such as .txt")
     if from_ is not None and seed is not None:
         raise UsageError("--from and --seed both say which architecture is shown: leave one out")
     if what.is_dir() or what.suffix == ".json":
@@ -99,9 +103,12 @@ def show(
         subject = _of_run(RunDirectory(what), plugins) if what.is_dir() else _of_architecture(what, plugins)
     else:
         plugins = load_plugins(plugin)
-        spec = load_run_spec(what, plugins, profile=profile, overrides=overrides or ())
-        supergraph = compile_space(spec, "search")
-        drawn = None if seed is None else supergraph.space.sample(stream(seed, "sample"))
+        spec = load_space_spec(what, plugins, profile=profile, overrides=overrides or ())
+        supergraph = compile_space(spec, "search", plugins.catalogue.operations)
+        drawn = None
+        if seed is not None:
+            require_within_limits(spec, supergraph)
+            drawn = supergraph.space.sample(stream(seed, "sample"))
         if from_ is not None:
             drawn = read(*from_, spec, supergraph.space)
         subject = _Subject(_Declared(spec.space_kind, spec.space), supergraph, drawn, spec.name)
@@ -110,19 +117,29 @@ def show(
     else:
         content = _render(subject, chosen, whole_space=space or subject.architecture is None)
     if output is not None:
-        write_bytes_atomically(output, content)
-        typer.echo(f"wrote {output}")
+        write_output(output, content)
     else:
         typer.echo(content.decode(), nl=False)
 
 
+def _says(output: Path | None) -> Format | None:
+    """The format that the ending of a file stands for, if it stands for one."""
+    return None if output is None else _known(output.suffix.lstrip(".").lower())
+
+
+def _known(name: str) -> Format | None:
+    return _ENDINGS.get(name) or next((known for known in FORMATS if known == name), None)
+
+
 def _format(wanted: str | None, output: Path | None) -> Format:
-    name = wanted or (output.suffix.lstrip(".") if output and output.suffix else "text")
-    known = _ENDINGS.get(name) or next((known for known in FORMATS if known == name), None)
+    name = wanted or (output.suffix.lstrip(".").lower() if output and output.suffix else "text")
+    known, says = _known(name), _says(output)
     if known is None:
         raise UsageError(f"unknown format '{name}': use {', '.join(FORMATS)}.{suggest(name, FORMATS)}")
     if known == "png" and output is None:
         raise UsageError("a png is not for the terminal: name a file with -o FILE.png")
+    if says is not None and says != known:
+        raise UsageError(f"--format {name} contradicts the ending of -o {output}: leave out one of the two")
     return known
 
 
@@ -175,17 +192,20 @@ def _of_run(directory: RunDirectory, plugins: Plugins) -> _Subject:
 
 def _notes(result: dict[str, Any]) -> tuple[str, ...]:
     trained, proxy = result["best"]["trained"], result["best"]["proxy"]
+    test, valid = (_short(trained[split], trained.get(f"{split}_standard_error")) for split in ("test", "valid"))
     return (
-        f"trained from scratch: test {trained['metric']} {_short(trained['test'])}, valid {_short(trained['valid'])} "
+        f"trained from scratch: test {trained['metric']} {test}, valid {valid} "
         f"after {trained['epochs']} epochs, {result['best']['parameters']:,} parameters",
         f"proxy (shared weights, not the result): valid {proxy['metric']} {_short(proxy['value'])}",
         result["verdict"]["text"],
     )
 
 
-def _short(score: float | None) -> str:
+def _short(score: float | None, error: float | None = None) -> str:
     """As the verdict writes it; all digits are in the file."""
-    return "not finite" if score is None else f"{score:.2f}"
+    if score is None:
+        return "not finite"
+    return f"{score:.2f}" if error is None else f"{score:.2f} ± {error:.2f}"
 
 
 def _of_architecture(path: Path, plugins: Plugins) -> _Subject:
@@ -197,12 +217,13 @@ def _of_architecture(path: Path, plugins: Plugins) -> _Subject:
         )
     context = {"operations": plugins.catalogue.operations}
     try:
-        config = kind.config.model_validate(described["space"], context=context)
+        block, _, problems = with_names_put_in(read_yaml_text(json.dumps(described["space"]), str(path)))
+        config = kind.config.model_validate(plain(block), context=context, by_alias=True, by_name=False)
     except ValueError as error:
         raise UsageError(f"{path}: its space cannot be read: {error}") from None
-    builder = GraphBuilder("search")
-    kind.build(config, builder, "search", kind.share[0])
-    supergraph = builder.finish()
+    if problems:
+        raise SpecError(problems)
+    supergraph = compile_kind(kind, config)
     try:
         architecture = supergraph.space.architecture(described["decisions"])
     except SpaceError as error:

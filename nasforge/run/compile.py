@@ -1,16 +1,127 @@
-"""From a validated spec to the supergraph of a stage."""
+"""From a validated spec to the supergraph of a stage, and the shapes that its networks read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
-from nasforge.graph.builder import GraphBuilder
+from nasforge.components import SLICES, Operation, Shape, Stage
+from nasforge.errors import SpaceError, SpecError, UsageError
+from nasforge.graph.compile import compile_kind
+from nasforge.graph.limits import LimitRule
 from nasforge.graph.supergraph import Supergraph
-from nasforge.spec.run_spec import RunSpec
+from nasforge.seeds import stream
+from nasforge.spec.run_spec import RunSpec, SpaceSpec
 
 
-def compile_space(spec: RunSpec, stage: Literal["search", "final"]) -> Supergraph:
-    """The supergraph of the spec's space."""
-    builder = GraphBuilder(stage)
-    spec.space_kind.build(spec.space, builder, stage, spec.executor.share)
-    return builder.finish()
+def compile_space(
+    spec: SpaceSpec, stage: Literal["search", "final"], operations: Mapping[str, Operation]
+) -> Supergraph:
+    """The supergraph of the spec's space; the spec's limits are the rule of its decisions.
+
+    Both stages have the same decisions, and limits are about the final network: the rule of both is one.
+
+    Args:
+        spec: the space.
+        stage: which network.
+        operations: the catalogue's operations by name.
+
+    Raises:
+        SpaceError: the kind breaks a rule of the mechanism, or the block asks for what cannot be.
+        SpecError: a limit that cannot be checked, since no one says the shapes before the data is read.
+    """
+    supergraph = _compiled(spec, stage)
+    if supergraph.width is not None:
+        _refuse_widths(spec)
+    if spec.limits is None:
+        return supergraph
+    final = supergraph if stage == "final" else _compiled(spec, "final")
+    bounds, shapes = spec.limits.bounds, input_shapes(spec, final, spec.train.hidden)
+    if shapes is None and bounds.need_shapes:
+        message = (
+            f"limits on {' and '.join(bounds.need_shapes)} cannot be checked: neither the space nor a task says the "
+            "shapes of the network's inputs; limit depth or count instead"
+        )
+        raise at_limits(spec, message)
+    rule = LimitRule(bounds, final, operations, shapes)
+    return replace(supergraph, space=supergraph.space.limited(rule))
+
+
+def _refuse_widths(spec: SpaceSpec) -> None:
+    """A width that the space searches is nowhere else to be said."""
+    said = [f"{name}.hidden" for name in ("executor", "train") if "hidden" in getattr(spec, name).model_fields_set]
+    if said:
+        message = f"the space searches `hidden`, so that {' and '.join(said)} would mean nothing: leave it out"
+        raise SpecError([spec.space_mark.problem(message)]) if spec.space_mark else SpaceError(message)
+
+
+def require_within_limits(spec: SpaceSpec, supergraph: Supergraph) -> None:
+    """Make sure that the spec's limits leave something of the space, by drawing one architecture.
+
+    Raises:
+        SpecError: none of 10,000 draws is within the limits, which ones failed and how often; shown at their line.
+    """
+    try:
+        supergraph.space.sample(stream(0, "limits"))
+    except SpaceError as error:
+        raise at_limits(spec, str(error)) from None
+
+
+def at_limits(spec: SpaceSpec, message: str) -> SpecError | SpaceError:
+    """A fault of the spec's limits, shown at their line."""
+    return SpecError([spec.limits_mark.problem(message)]) if spec.limits_mark else SpaceError(message)
+
+
+def _compiled(spec: SpaceSpec, stage: Literal["search", "final"]) -> Supergraph:
+    """The supergraph; what the kind refuses is a fault of ``space``, or of ``train.stack``, at its line.
+
+    Raises:
+        SpecError: the kind refuses the block, or the stack.
+    """
+    stack = spec.stack if stage == "final" else None
+    try:
+        return compile_kind(spec.space_kind, spec.space, Stage(stage, spec.executor.share, stack))
+    except SpaceError as error:
+        mark = spec.stack_mark if stack is not None and spec.stack_mark is not None else spec.space_mark
+        if mark is None:
+            raise
+        raise SpecError([mark.problem(str(error))]) from None
+
+
+def refuse_what_cannot_be_trained(spec: SpaceSpec) -> None:
+    """Refuse a space with searched numbers for an executor that cannot train it, before anything is written.
+
+    Raises:
+        UsageError: such a space; the message names the numbers.
+    """
+    numbers = list(_compiled(spec, "search").searched_values)
+    if numbers and SLICES not in spec.executor_kind.capabilities:
+        few = ", ".join(numbers[:3]) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
+        raise UsageError(
+            f"{few}: the space searches numbers, which are trained where the executor offers '{SLICES}' (the first n "
+            f"channels of the largest weight); the executor '{spec.executor_kind.name}' does not. Write one number "
+            "each, or choose another executor; check, show and sample work with any"
+        )
+
+
+def input_shapes(
+    spec: SpaceSpec, supergraph: Supergraph, hidden: int
+) -> Callable[[Mapping[str, str]], Mapping[str, Shape]] | None:
+    """The shape of each input of the main template under the choices of an architecture; None where no one says it.
+
+    Args:
+        spec: the space, with a task where it has one.
+        supergraph: its graph.
+        hidden: features where the space does not say them.
+    """
+    if spec.space_kind.shapes is not None:
+        said = spec.space_kind.shapes(spec.space)
+        return lambda architecture: said
+    if not isinstance(spec, RunSpec) or not spec.task_kind.shapes(spec.task, hidden):
+        return None
+    task, kind, width = spec.task, spec.task_kind, supergraph.width
+    if width is None:
+        shapes = kind.shapes(task, hidden)
+        return lambda architecture: shapes
+    return lambda architecture: kind.shapes(task, width.value(architecture))

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from nasforge.data.files import make_folder, make_new_folder, write_folder_atomically, write_json_atomically
 from nasforge.errors import CorruptRunError, RunLockedError, UsageError
+from nasforge.spec.nodes import printable
 
 FORMAT = 1
 _RUN_KEYS: Mapping[str, type] = {
@@ -38,6 +39,12 @@ _RUN_KEYS: Mapping[str, type] = {
     "data": str,
     "plugin_files": list,
 }
+_LOCK = ".lock"
+_BEFORE_RUN_FILE = (_LOCK, "space.yaml", "resolved.yaml")
+"""What a run that begins writes before ``run.json``."""
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}")
+"""Of `nasforge.data.files`, where a process was killed while it wrote."""
+_FEW = 3
 _JOB_NAME = re.compile(r"[a-z0-9_-]{1,80}")
 
 
@@ -46,7 +53,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path / ".lock")
+        self._lock = FileLock(path / _LOCK)
 
     @property
     def run_file(self) -> Path:
@@ -150,22 +157,41 @@ class RunDirectory:
 
 
 def claim(path: Path) -> RunDirectory:
-    """Make `path` a run directory that this process owns; an empty folder, or one without ``run.json``, is taken over.
+    """Make `path` a run directory that this process owns.
+
+    Taken over are an empty folder, and one that holds nothing but what a run leaves that ends before it has written its
+    ``run.json``. A user's own ``space.yaml`` is told apart by the lock file, which a run makes before all others.
 
     Raises:
-        UsageError: it holds a run already; the message gives the resume command.
+        UsageError: it holds anything else; of a run, the message gives the resume command. Nothing was written.
         RunLockedError: another process is just making it.
     """
-    make_folder(path)
     directory = RunDirectory(path)
+    _refuse_what_is_there(directory)
+    make_folder(path)
     directory.lock()
-    if directory.run_file.exists():
+    try:
+        _refuse_what_is_there(directory)  # another process may have come and gone
+    except UsageError:
         directory.unlock()
-        raise UsageError(f"{path}: there is a run already; continue it with `nasforge resume {path}`")
-    if (path / "checkpoints").exists():
-        directory.unlock()
-        raise UsageError(f"{path}: there are checkpoints of another run, but no run.json; choose another --run-dir")
+        raise
     return directory
+
+
+def _refuse_what_is_there(directory: RunDirectory) -> None:
+    path = directory.path
+    if directory.run_file.exists():
+        raise UsageError(f"{path}: there is a run already; continue it with `nasforge resume {path}`")
+    if not path.is_dir():
+        return
+    names = sorted(entry.name for entry in path.iterdir())
+    if "checkpoints" in names:
+        raise UsageError(f"{path}: there are checkpoints of another run, but no run.json; choose another --run-dir")
+    ours = _LOCK in names
+    foreign = [name for name in names if not ours or not (name in _BEFORE_RUN_FILE or _TEMPORARY.fullmatch(name))]
+    if foreign:
+        listed = ", ".join(printable(name, 60) for name in foreign[:_FEW]) + (", ..." if len(foreign) > _FEW else "")
+        raise UsageError(f"{path}: the folder is not empty (it holds {listed}); choose another --run-dir")
 
 
 def claim_next(runs: Path, name: str) -> RunDirectory:

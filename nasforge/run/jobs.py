@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nasforge.components import Options, Stage
 from nasforge.controllers.base import Controller
 from nasforge.errors import RunFailedError
 from nasforge.executors.network import Core, Network
 from nasforge.executors.shared import standalone
 from nasforge.executors.training import Trainer
 from nasforge.export.files import exported_files
-from nasforge.graph.builder import GraphBuilder
 from nasforge.graph.canonical import canonical_digest
+from nasforge.graph.compile import compile_kind
+from nasforge.graph.count import Meter
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import Supergraph
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
-from nasforge.run.plan import Job
+from nasforge.run.plan import LARGEST, Job
 from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.spec.run_spec import RunSpec
@@ -58,12 +60,12 @@ class Workshop:
     @cached_property
     def search_graph(self) -> Supergraph:
         """The search stage of the space."""
-        return compile_space(self.spec, "search")
+        return compile_space(self.spec, "search", self.operations)
 
     @cached_property
     def final_graph(self) -> Supergraph:
         """The final stage of the space."""
-        return compile_space(self.spec, "final")
+        return compile_space(self.spec, "final", self.operations)
 
     def run(self, job: Job, emit: Emit) -> dict[str, bytes]:
         """Do `job` and return the files that it leaves."""
@@ -99,20 +101,26 @@ class Workshop:
         )
         for report in strategy.search():
             emit(report)
-        count = spec.derive.candidates + (self._extra_candidates() if uniform else 0)
+        # Calibration is part of what ranking one candidate costs.
+        per_candidate = self.task.split_items("valid") + executor.calibration_items()
+        count = spec.derive.candidates + (self._extra_candidates(per_candidate) if uniform else 0)
         candidates = distinct(strategy.propose, self._canonical, count)
         ranking: list[Candidate] = []
         for report in rank(candidates, executor, self.task, ranking):
             emit(report)
         if not ranking:
             raise RunFailedError("no candidate has a finite proxy score; lower executor.recipe.learning_rate")
-        shortlist = [_candidate_facts(candidate) for candidate in ranking[: spec.derive.shortlist]]
+        shortlist = [
+            {**_candidate_facts(candidate), "core_parameters": self._parameters(candidate)}
+            for candidate in ranking[: spec.derive.shortlist]
+        ]
         result = {
             "data": dict(self.task.facts()),
             "cost": asdict(strategy.cost),
             "ranked": len(ranking),
-            "ranked_items": len(candidates) * self.task.split_items("valid"),
+            "ranked_items": len(candidates) * per_candidate,
             "shortlist": shortlist,
+            "largest": _candidate_facts(self._most_parameters(ranking)),
         }
         return {"result.json": _json(result)}
 
@@ -124,10 +132,10 @@ class Workshop:
         )
         return controller
 
-    def _extra_candidates(self) -> int:
-        """Whole-split evaluations that read as many items as the rewards of the other arm (rounded down)."""
+    def _extra_candidates(self, per_candidate: int) -> int:
+        """Candidates that can be ranked with as many items as the rewards of the other arm read (rounded down)."""
         evaluations = self.spec.strategy_kind.evaluations(self.spec.strategy)
-        return evaluations * self.task.minibatch_items() // self.task.split_items("valid")
+        return evaluations * self.task.minibatch_items() // per_candidate
 
     def _canonical(self, architecture: Architecture) -> str:
         return canonical_digest(self.search_graph, architecture)
@@ -209,11 +217,17 @@ class Workshop:
             emit(Tick(f"evaluating on the {split} split", index, 2))
             scores[split] = self.task.evaluate(network, split, exact=True)  # type: ignore[arg-type]
         metric = self.task.metric
+        errors = {
+            f"{split}_standard_error": _finite(score.standard_error)
+            for split, score in scores.items()
+            if score.standard_error is not None
+        }
         return {
             "metric": metric.name,
             "direction": metric.direction,
             "valid": _finite(scores["valid"].value),
             "test": _finite(scores["test"].value),
+            **errors,
             "epochs": self.spec.train.epochs,
             "items": trainer.items,
             "skipped_steps": trainer.skipped,
@@ -224,7 +238,10 @@ class Workshop:
     ) -> dict[str, bytes]:
         data = self.task.facts()
         facts = [
-            ("data", f"{data['name']} (sha256 {data['sha256']})"),
+            (
+                "data",
+                ", ".join([data["name"], *([data["note"]] if "note" in data else []), f"sha256 {data['sha256']}"]),
+            ),
             (f"test {trained['metric']}", f"{trained['test']}"),
             (f"valid {trained['metric']}", f"{trained['valid']}"),
             ("epochs", f"{trained['epochs']}"),
@@ -235,25 +252,48 @@ class Workshop:
 
     def _reference(self, job: Job, emit: Emit) -> dict[str, bytes]:
         name = job.name.removeprefix("reference-")
-        spec = self.spec
-        configs = spec.space_kind.references(spec.space)
-        if name in configs:
-            builder = GraphBuilder("final")
-            spec.space_kind.build(configs[name], builder, "final", spec.executor.share)
-            graph = builder.finish()
-            network = self._fresh(graph.space.sample(stream(0, "the only one")), graph)
-        else:
-            rng = stream(spec.seed, "reference size")
-            sizes = sorted(self._fresh(self.final_graph.space.sample(rng)).count() for _ in range(SIZE_SAMPLES))
-            cores: Mapping[str, Core] = self.task.reference_cores(
-                spec.train.hidden, sizes[len(sizes) // 2], derive(spec.seed, "final weights")
-            )
-            core = cores[name]
-            shell = self.task.shell(core.width, spec.final_recipe, derive(spec.seed, "final weights"))
-            network = Network(shell, core)
-        trainer = self._fit(network, spec.train.epochs, emit, "from scratch")
+        network = self._reference_network(name)
+        trainer = self._fit(network, self.spec.train.epochs, emit, "from scratch")
         trained = self._trained(network, trainer, emit)
         return {"result.json": _json({"name": name, "parameters": network.count(), "trained": trained})}
+
+    def _reference_network(self, name: str) -> Network:
+        spec = self.spec
+        configs = spec.space_kind.references(spec.space, spec.stack)
+        if name in configs:
+            graph = self._reference_graph(configs[name])
+            return self._fresh(graph.space.sample(stream(0, "the only one")), graph)
+        if name == LARGEST:
+            found = self.directory.read_job_result("search")["largest"]
+            return self._fresh(self.final_graph.space.architecture(found["decisions"]))
+        rng = stream(spec.seed, "reference size")
+        sizes = sorted(self._fresh(self.final_graph.space.sample(rng)).count() for _ in range(SIZE_SAMPLES))
+        cores: Mapping[str, Core] = self.task.reference_cores(
+            spec.train.hidden, sizes[len(sizes) // 2], derive(spec.seed, "final weights")
+        )
+        core = cores[name]
+        shell = self.task.shell(core.width, spec.final_recipe, derive(spec.seed, "final weights"))
+        return Network(shell, core)
+
+    def _reference_graph(self, config: Options) -> Supergraph:
+        """The final graph of a reference's block, which may be of another kind."""
+        spec = self.spec
+        if isinstance(config, spec.space_kind.config):
+            return compile_kind(spec.space_kind, config, Stage("final", spec.executor.share))
+        (kind,) = (kind for kind in self.plugins.catalogue.kinds.values() if type(config) is kind.config)
+        return compile_kind(kind, config, Stage("final", kind.share[0]))
+
+    def _most_parameters(self, ranking: Sequence[Candidate]) -> Candidate:
+        return max(ranking, key=self._parameters)
+
+    def _parameters(self, candidate: Candidate) -> int:
+        """Weights of the final network, the task's own layers apart."""
+        return self._meter.count(candidate.architecture).parameters
+
+    @cached_property
+    def _meter(self) -> Meter:
+        shapes = self.task.input_shapes(self.spec.train.hidden)
+        return Meter(self.final_graph, self.operations, lambda choices: shapes)
 
 
 def _candidate_facts(candidate: Candidate) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from typing import Literal
 
 Arm = Literal["search", "baseline"]
 
+LARGEST = "largest"
+"""The reference that is the candidate of the search with the most parameters."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -67,7 +70,9 @@ def plan_jobs(
     for arm, title in arms:
         needs = tuple(f"{arm}-short-{i}" for i in range(shortlist))
         jobs.append(Job(f"{arm}-train", "train", arm, (arm, *needs), train_epochs, f"final training ({title})"))
-    jobs += [Job(f"reference-{n}", "reference", "", (), 0.5 * train_epochs, f"reference ({n})") for n in references]
+    for name in references:
+        needs = ("search",) if name == LARGEST else ()
+        jobs.append(Job(f"reference-{name}", "reference", "", needs, 0.5 * train_epochs, f"reference ({name})"))
     return tuple(jobs)
 
 

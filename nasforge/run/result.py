@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,12 @@ PROXY_NOTE = (
 NOISE_PERCENT = 2.0
 """Below this difference two single trainings are not told apart: seeds alone move a trained perplexity by about 1 %."""
 
-_TITLES = {"lstm": "an LSTM of about equal size", "one_node": "the one-node cell"}
+_TITLES = {
+    "lstm": "an LSTM of about equal size",
+    "one_node": "the one-node cell",
+    "plain": "the plain 3x3 network",
+    "largest": "the candidate with the most parameters",
+}
 
 
 def build_result(
@@ -43,16 +49,25 @@ def build_result(
     arms = {job.arm: directory.read_job_result(job.name) for job in jobs if job.kind == "train"}
     references = [directory.read_job_result(job.name) for job in jobs if job.kind == "reference"]
     best, baseline = arms["search"], arms.get("baseline")
+    names = [*spec.task_kind.references, *spec.space_kind.references(spec.space, spec.stack)]
     result: dict[str, Any] = {
         "status": "failed" if best["trained"]["test"] is None else "done",
         "name": spec.name,
         "space": {"name": spec.name, "kind": spec.space_kind.name, "size": str(size)},
         "data": dict(data),
-        "verdict": verdict(best, baseline, references),
+        "verdict": verdict(best, baseline, references, names),
         "best": _network(best),
         "baseline": None if baseline is None else {"kind": "random", **_network(baseline)},
         "references": [{"name": r["name"], "parameters": r["parameters"], "trained": r["trained"]} for r in references],
         "search": _cost(directory, "search"),
+        "ranking": ranking(
+            [
+                (candidate, directory.read_job_result(f"{arm}-short-{index}")["valid"])
+                for arm in arms
+                for index, candidate in enumerate(directory.read_job_result(arm)["shortlist"])
+                if spec.derive.shortlist > 1
+            ]
+        ),
         "seed": spec.seed,
         "profile": spec.profile,
         "versions": dict(versions),
@@ -86,12 +101,49 @@ def _cost(directory: RunDirectory, arm: str) -> dict[str, int]:
     }
 
 
+def ranking(candidates: Sequence[tuple[Mapping[str, Any], float | None]]) -> dict[str, Any]:
+    """How well candidates were ranked before they were trained: Spearman's rank correlations with short trainings.
+
+    That of the proxy stands beside that of the number of parameters alone, which needs no search at all: a proxy that
+    does no better says little. None where fewer than three were trained, or all are equal.
+
+    Args:
+        candidates: what was found out about each before, with the score after its short training.
+    """
+    trained = [(candidate, score) for candidate, score in candidates if score is not None]
+    scores = [score for _, score in trained]
+    return {
+        "trained": len(trained),
+        "proxy": _spearman([candidate["proxy"] for candidate, _ in trained], scores),
+        "parameters": _spearman([candidate["core_parameters"] for candidate, _ in trained], scores),
+    }
+
+
+def _spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
+    if len(one) < 3 or len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    # Only here: it costs a second, which nobody waits for at the end of a run.
+    from scipy.stats import spearmanr  # type: ignore[import-untyped]
+
+    return float(spearmanr(one, other).statistic)
+
+
 def verdict(
-    best: Mapping[str, Any], baseline: Mapping[str, Any] | None, references: Sequence[Mapping[str, Any]]
+    best: Mapping[str, Any],
+    baseline: Mapping[str, Any] | None,
+    references: Sequence[Mapping[str, Any]],
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Whether the search was worth it, in words and flags.
 
-    A flag is None where there is no score to compare with, or both are equal.
+    A flag is None where there is no score to compare with, or both are equal. Two scores are not told apart where they
+    differ by less than `NOISE_PERCENT`, or, where standard errors are known, by less than twice that of the difference.
+
+    Args:
+        best: what was found.
+        baseline: what random search found; None where there is none.
+        references: what was trained beside it.
+        names: of all references that such a run may have: each has a flag.
     """
     trained = best["trained"]
     mine, metric, lower = trained["test"], trained["metric"], trained["direction"] == "min"
@@ -100,11 +152,11 @@ def verdict(
         (f"beats_{reference['name']}", _TITLES.get(reference["name"], f"'{reference['name']}'"), reference)
         for reference in references
     ]
-    flags: dict[str, bool | None] = dict.fromkeys(("beats_random", "beats_lstm", "beats_one_node"))
+    flags: dict[str, bool | None] = dict.fromkeys(("beats_random", *(f"beats_{name}" for name in names)))
     flags |= {flag: None for flag, _, _ in rivals}
     if mine is None:
         return {"text": "The final training of the searched network failed: its test score is not finite.", **flags}
-    parts = [f"The searched network, trained from scratch, reaches a test {metric} of {mine:.2f}."]
+    parts = [f"The searched network, trained from scratch, reaches a test {metric} of {_shown(trained)}."]
     outcome: dict[str, list[str]] = {"won": [], "close": [], "lost": []}
     for flag, title, rival in rivals:
         theirs = rival["trained"]["test"]
@@ -113,17 +165,31 @@ def verdict(
             continue
         if mine == theirs:
             outcome["close"].append(title)
-            parts.append(f"It equals {title} ({theirs:.2f}).")
+            parts.append(f"It equals {title} ({_shown(rival['trained'])}).")
             continue
         won = mine < theirs if lower else mine > theirs
-        percent = abs(mine - theirs) / theirs * 100
-        close = percent < NOISE_PERCENT
+        by, close = _difference(trained, rival["trained"])
         flags[flag] = won
         outcome["close" if close else "won" if won else "lost"].append(title)
         relation = "beats" if won else "is beaten by"
         noise = ", which one training each cannot tell from noise" if close else ""
-        parts.append(f"It {relation} {title} ({theirs:.2f}) by {percent:.1f} %{noise}.")
+        parts.append(f"It {relation} {title} ({_shown(rival['trained'])}) by {by}{noise}.")
     return {"text": " ".join([*parts, _conclusion(outcome)]), **flags}
+
+
+def _shown(trained: Mapping[str, Any]) -> str:
+    error = trained.get("test_standard_error")
+    return f"{trained['test']:.2f}" if error is None else f"{trained['test']:.2f} ± {error:.2f}"
+
+
+def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, bool]:
+    """How far two scores are apart, in words, and whether that is too little to tell them apart."""
+    apart = abs(mine["test"] - theirs["test"])
+    mine_error, their_error = mine.get("test_standard_error"), theirs.get("test_standard_error")
+    if mine_error is not None and their_error is not None:
+        return f"{apart:.2f} points", apart < 2 * math.hypot(mine_error, their_error)
+    percent = apart / theirs["test"] * 100
+    return f"{percent:.1f} %", percent < NOISE_PERCENT
 
 
 def _conclusion(outcome: Mapping[str, list[str]]) -> str:

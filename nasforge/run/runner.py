@@ -79,7 +79,7 @@ class Runner:
         self._observer = observer
         self._jobs = jobs_of(spec)
         self._started: dict[str, float] = {}
-        self._supergraph: Supergraph = compile_space(spec, "final")
+        self._supergraph: Supergraph = compile_space(spec, "final", plugins.catalogue.operations)
 
     def run(self) -> dict[str, Any]:
         """Do what is not finished and return the result.
@@ -186,7 +186,7 @@ class Runner:
             "digest": result["best"]["digest"],
             "canonical_digest": result["best"]["canonical_digest"],
             "decisions": dict(architecture),
-            "space": self._spec.resolved()["space"],
+            "space": self._spec.space_block(),
         }
         write_json_atomically(best / "architecture.json", described)
         trained = result["best"]["trained"]

@@ -20,7 +20,7 @@ def jobs_of(spec: RunSpec) -> tuple[Job, ...]:
     """The plan of a run of `spec`."""
     references: list[str] = []
     if spec.compare.references:
-        references = [*spec.task_kind.references, *spec.space_kind.references(spec.space)]
+        references = [*spec.task_kind.references, *spec.space_kind.references(spec.space, spec.stack)]
     return plan_jobs(
         strategy=spec.strategy_kind.name,
         search_epochs=spec.strategy_kind.passes(spec.strategy),

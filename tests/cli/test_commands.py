@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from toy import nasforge, write_toy
 
+from nasforge.cli import check
+from nasforge.cli.common import alike
+
 ROOT = Path(__file__).parents[2]
 ACTIVATIONS = importlib.util.find_spec("nasforge_activations") is not None
 PTB = Path(os.environ.get("NASFORGE_TEST_DATA", "")) / "ptb"
@@ -56,6 +59,38 @@ def test_check_writes_large_numbers_as_strings_in_json() -> None:
     assert done.returncode == 0
 
 
+def test_check_writes_size_and_distinct_alike_in_json() -> None:
+    (report,) = json.loads(nasforge("check", "spaces/ptb_rnn.yaml", "space.nodes=13", "--json", cwd=ROOT).stdout)
+    assert (report["size"], report["distinct"]) == ("32145253230182400", "323839605124")
+    assert alike({"size": 2**53, "distinct": None}) == {"size": 2**53, "distinct": None}
+    assert alike({"size": 2**53 + 1, "distinct": None}) == {"size": "9007199254740993", "distinct": None}
+
+
+def test_check_prints_sizes_that_can_be_read() -> None:
+    said = nasforge("check", "spaces/ptb_rnn.yaml", "space.nodes=64", cwd=ROOT).stdout.splitlines()[0]
+    assert "of about 10^125.8 architectures, about 10^63.7 of them distinct, 127 decisions" in said
+    one = nasforge(
+        "check", "spaces/ptb_rnn.yaml", "space.nodes=1", "space.each.op={choose: 1, from: [tanh]}", cwd=ROOT
+    ).stdout
+    assert "of 1 architecture, 1 of them distinct, 1 decision (1 op)\n" in one and "the 1 architecture:" in one
+    fixed = nasforge("check", "spaces/ptb_rnn.yaml", "space.nodes=1", "space.first={op: tanh}", cwd=ROOT).stdout
+    assert "1 of them distinct, 0 decisions\n" in fixed
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0, "0.0 MiB"),
+        (2**30 - 1, "1.0 GiB"),
+        (1023 * 2**20, "1,023.0 MiB"),
+        (3 * 2**29, "1.5 GiB"),
+        (2**52, "4,096.0 TiB"),
+    ],
+)
+def test_memory_is_said_in_the_unit_that_fits(size: int, said: str) -> None:
+    assert check.memory(size) == said
+
+
 def test_check_counts_parameters_flops_and_the_bank() -> None:
     (report,) = json.loads(nasforge("check", "spaces/ptb_rnn.yaml", "--json", cwd=ROOT).stdout)
     # 13 products of 128 by 256 and a bias of 256, whatever is chosen: a matrix for each node and two for the first.
@@ -86,8 +121,9 @@ def test_check_takes_overrides_and_counts_small_spaces_whole() -> None:
 
 
 def _profiles(path: Path) -> list[str]:
-    """The two that every shipped space has, and the published settings where there are such."""
-    return ["smoke", "quick", *(["paper"] if "\n  paper:\n" in path.read_text(encoding="utf-8") else [])]
+    """Those of the two that every space with a task has, and of the published settings, that the file names."""
+    text = path.read_text(encoding="utf-8")
+    return [name for name in ("smoke", "quick", "paper") if re.search(rf"\n  {name}:", text)] or [""]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +133,7 @@ def _profiles(path: Path) -> list[str]:
 def test_every_shipped_space_is_sound_in_every_profile(space: str, profile: str) -> None:
     if space == "rnn_activations.yaml" and not ACTIVATIONS:
         pytest.skip("the example plugin is not installed: pip install plugins/nasforge-activations")
-    done = nasforge("check", f"spaces/{space}", "--profile", profile, cwd=ROOT)
+    done = nasforge("check", f"spaces/{space}", *(["--profile", profile] if profile else []), cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 
@@ -132,7 +168,7 @@ def test_plugins_ls_lists_every_kind_of_component() -> None:
     done = nasforge("plugins", "ls", "--json", cwd=ROOT)
     builtin = json.loads(done.stdout)["plugins"][0]["registered"]
     assert {"tanh", "relu", "sigmoid", "identity"} <= set(builtin["operations"])
-    assert builtin["kinds"] == ["recurrent_cell"] and builtin["strategies"] == ["enas"]
+    assert builtin["kinds"] == ["recurrent_cell", "conv_cell", "macro_network"] and builtin["strategies"] == ["enas"]
 
 
 FAULTS = {

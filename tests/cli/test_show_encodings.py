@@ -93,6 +93,10 @@ def test_runs_and_architecture_files_are_written_too(
         ((SPACE, "--to", "enas-ptb"), "say which with --from NAME TEXT or --seed N"),
         ((*SMALL, "--to", "enas-ptb", "--format", "svg"), "--to writes text"),
         ((*SMALL, "--to", "enas-ptb", "--space"), "--to writes text"),
+        ((*SMALL, "--to", "enas-ptb", "-o", "y.svg"), "--to writes text, but -o y.svg names a picture"),
+        ((*SMALL, "--to", "enas-ptb", "-o", "y.gv"), "--to writes text, but -o y.gv names a picture"),
+        ((*SMALL, "--format", "png", "-o", "x.svg"), "--format png contradicts the ending of -o x.svg"),
+        ((*SMALL, "--format", "svg", "-o", "x.PNG"), "--format svg contradicts the ending of -o x.PNG"),
         ((SPACE, "space.nodez=3"), "unknown key 'nodez'"),
     ],
 )
@@ -105,6 +109,21 @@ def test_architectures_take_neither_overrides_nor_texts(tmp_path: Path) -> None:
     file.write_text("{}")
     assert "'space.nodes=3' needs a space file" in refused(str(file), "space.nodes=3")
     assert "--from needs a space file" in refused(str(tmp_path), "--from", "enas-ptb", "0")
+
+
+def test_endings_that_say_the_same_or_nothing_go_with_a_format(tmp_path: Path) -> None:
+    for name, format_ in (("a.gv", "dot"), ("a.SVG", "svg"), ("a.md", "mermaid"), ("a", "svg")):
+        shown(*SMALL, "--format", format_, "-o", str(tmp_path / name))
+        assert (tmp_path / name).stat().st_size
+
+
+def test_a_missing_folder_is_named_and_nothing_else(tmp_path: Path) -> None:
+    done = nasforge("show", *SMALL, "-o", "no/such/x.svg", cwd=tmp_path)
+    assert done.returncode == 4
+    assert done.stderr == "-o no/such/x.svg: the folder no/such does not exist; create it first\n"
+    (tmp_path / "x.svg").mkdir()
+    done = nasforge("show", *SMALL, "-o", "x.svg", cwd=tmp_path)
+    assert done.returncode == 4 and "x.svg: cannot be written" in done.stderr and "--run-dir" not in done.stderr
 
 
 def test_an_error_has_no_traceback() -> None:

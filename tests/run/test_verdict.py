@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nasforge.run.result import verdict
+from nasforge.run.result import ranking, verdict
 
 
 def scored(test: float | None, **more: Any) -> dict[str, Any]:
@@ -53,10 +53,33 @@ def test_higher_is_better_where_the_metric_says_so() -> None:
 
 
 def test_flags_of_absent_references_are_none_and_those_of_present_ones_are_told() -> None:
-    alone = verdict(scored(90.0), None, [])
+    alone = verdict(scored(90.0), None, [], ["lstm", "one_node"])
     assert [alone[f"beats_{name}"] for name in ("random", "lstm", "one_node")] == [None, None, None]
     both = verdict(scored(90.0), None, [scored(100.0, name="lstm"), scored(80.0, name="one_node")])
     assert (both["beats_lstm"], both["beats_one_node"]) == (True, False)
     assert (
         "was worth it against an LSTM" in both["text"] and "was not worth it against the one-node cell" in both["text"]
     )
+
+
+def test_ranks_of_proxy_and_parameters_are_compared_with_short_trainings() -> None:
+    found = ranking(
+        [({"proxy": p, "core_parameters": n}, s) for p, n, s in [(3, 10, 7), (1, 30, 5), (2, 20, 6), (9, 9, None)]]
+    )
+    assert found == {"trained": 3, "proxy": pytest.approx(1.0), "parameters": pytest.approx(-1.0)}
+    alike = ranking([({"proxy": p, "core_parameters": 4}, p) for p in (1.0, 2.0, 3.0)])
+    assert alike == {"trained": 3, "proxy": pytest.approx(1.0), "parameters": None}
+    assert ranking([]) == {"trained": 0, "proxy": None, "parameters": None}
+
+
+def accurate(test: float, error: float, name: str = "plain") -> dict[str, Any]:
+    trained = {"metric": "accuracy", "direction": "max", "test": test, "test_standard_error": error}
+    return {"name": name, "trained": trained}
+
+
+def test_accuracies_are_told_apart_by_their_standard_errors() -> None:
+    close = verdict(accurate(98.0, 0.7), None, [accurate(96.5, 0.9)], ["plain", "largest"])
+    assert "98.00 ± 0.70" in close["text"] and "by 1.50 points, which one training each cannot tell" in close["text"]
+    assert (close["beats_plain"], close["beats_largest"]) == (True, None)
+    far = verdict(accurate(98.0, 0.4), None, [accurate(96.5, 0.5)], ["plain"])
+    assert "So the search was worth it against the plain 3x3 network." in far["text"]
