@@ -205,37 +205,49 @@ class _SoftMerge:
         return total / weights[list(self._wires)].sum() if self._mean else total
 
 
-class _Call:
+class _Called:
+    """A template with slots of its own, bound once; what a call and a loop have in common."""
+
+    def __init__(self, binder: _Binder, inputs: Sequence[str]) -> None:
+        """Take over what `binder` has compiled; `inputs` are the template's, in the order of the values."""
+        self._inputs = [binder.slots[name] for name in inputs]
+        self._output = binder.slots[binder.this.output]
+        self._n_slots = 1 + len(binder.slots)
+        self._soft = binder.soft
+        self.parameters = binder.parameters
+        self.statistics = binder.statistics
+        self.shape = binder.shapes[binder.this.output]
+
+    def _filled(self, values: Sequence[Any]) -> list[Any]:
+        """The slots with the inputs in them; for soft gates these come first."""
+        slots: list[Any] = [None] * self._n_slots
+        if self._soft:
+            slots[_GATES_SLOT], *values = values
+        for slot, value in zip(self._inputs, values, strict=True):
+            slots[slot] = value
+        return slots
+
+
+class _Call(_Called):
     """An instance of a template, with values and weights of its own."""
 
     def __init__(self, outer: _Binder, step: Step) -> None:
         called = outer.plan.templates[step.node.template]
-        shapes = dict(zip(called.template.inputs, (outer.shapes[source] for source in step.inputs), strict=True))
+        names = called.template.inputs
+        shapes = dict(zip(names, (outer.shapes[source] for source in step.inputs), strict=True))
         scope = call_scope(step.node, outer.scope)
         binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, scope, outer.norms)
         self._code = binder.compile(called.steps)
-        self._inputs = [binder.slots[name] for name in called.template.inputs]
-        self._output = binder.slots[called.output]
-        self._n_slots = 1 + len(binder.slots)
-        self._soft = outer.soft
-        self.parameters = binder.parameters
-        self.statistics = binder.statistics
-        self.shape = binder.shapes[called.output]
+        super().__init__(binder, names)
 
     def __call__(self, *inputs: Any) -> Tensor:
-        slots: list[Any] = [None] * self._n_slots
-        if self._soft:
-            slots[_GATES_SLOT], *inputs_only = inputs
-        else:
-            inputs_only = list(inputs)
-        for slot, value in zip(self._inputs, inputs_only, strict=True):
-            slots[slot] = value
+        slots = self._filled(inputs)
         _run(self._code, slots)
         output: Tensor = slots[self._output]
         return output
 
 
-class _Scan:
+class _Scan(_Called):
     """A loop over time. What does not descend from the carry runs once, on the whole sequence."""
 
     def __init__(self, outer: _Binder, node: Node) -> None:
@@ -248,25 +260,13 @@ class _Scan:
         slots = binder.slots
         read = {source for step in phases.loop for source in step.inputs} | {called.output}
         sequences = [key for key, mode, _ in node.bind if mode == "sequence"]
-        self._inputs = [slots[key] for key, _, _ in node.bind]
         self._length_of = slots[sequences[0]]
         self._per_step = [slots[name] for name in (*sequences, *(s.name for s in phases.hoisted)) if name in read]
         self._carry = [slots[key] for key, mode, _ in node.bind if mode == "carry"]
-        self._output = slots[called.output]
-        self._n_slots = 1 + len(slots)
-        self._soft = outer.soft
-        self.parameters = binder.parameters
-        self.statistics = binder.statistics
-        self.shape = binder.shapes[called.output]
+        super().__init__(binder, [key for key, _, _ in node.bind])
 
     def __call__(self, *inputs: Any) -> Tensor:
-        slots: list[Any] = [None] * self._n_slots
-        if self._soft:
-            slots[_GATES_SLOT], *inputs_only = inputs
-        else:
-            inputs_only = list(inputs)
-        for slot, value in zip(self._inputs, inputs_only, strict=True):
-            slots[slot] = value
+        slots = self._filled(inputs)
         _run(self._before, slots)
         length = slots[self._length_of].shape[0]
         per_step = [(slot, slots[slot].unbind(0)) for slot in self._per_step]
