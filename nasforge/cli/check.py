@@ -236,6 +236,10 @@ def _text(report: Mapping[str, Any], note: str) -> str:
         all_ = report["drawn"] == report["size"]
         of = f"all {report['drawn']:,}" if all_ else f"{report['drawn']:,} drawn uniformly (seed {_SEED})"
         lines.append(f"  limits: {report['within']:,} of {of} are within them")
+        if report["within"] == 0:
+            lines.append(
+                "    so few that `sample` and `run`, which draw 10,000 times at most, may find none: widen them"
+            )
     if report["parameters"] is None:
         return "\n".join(
             [

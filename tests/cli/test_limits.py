@@ -118,3 +118,13 @@ def test_a_faulty_file_and_one_whose_limits_leave_nothing_are_both_reported(toy:
     toy.write_text(toy.read_text() + "limits: {depth: {min: 9}}\n")
     done = nasforge("check", toy, other, cwd=toy.parent)
     assert done.returncode == 2 and "none is within" in done.stderr and "'tahn'" in done.stderr
+
+
+def test_check_warns_where_limits_leave_so_little_that_a_draw_may_find_none() -> None:
+    space = Path(__file__).parents[2] / "spaces" / "ptb_rnn.yaml"
+    rare, common = (
+        nasforge("check", space, f"limits={{count: {{tanh: {{min: {least}}}}}}}", cwd=space.parent).stdout
+        for least in (10, 3)
+    )
+    assert "limits: 0 of 1,000" in rare and "2 architectures within the limits" in rare and "may find none" in rare
+    assert "may find none" not in common
