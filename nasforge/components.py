@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
     from nasforge.graph.builder import GraphBuilder
+    from nasforge.graph.supergraph import Supergraph
     from nasforge.recipe import Recipe
     from nasforge.space.architecture import Architecture
     from nasforge.space.search_space import SearchSpace
@@ -149,6 +150,11 @@ class Operation:
     weights: Callable[[Any, Sequence[Shape]], tuple[WeightSpec, ...]] = _no_weights
     flops: Callable[[Any, Sequence[Shape]], int] = _one_per_element
     norms: Callable[[Any, Sequence[Shape]], tuple[NormSpec, ...]] = _no_norms
+
+    @property
+    def normalises(self) -> bool:
+        """Whether it may have batch norms."""
+        return self.norms is not _no_norms
 
 
 def activation(
@@ -289,6 +295,8 @@ class ExecutorKind:
     Attributes:
         capabilities: what it can do beyond choosing among alternatives: ``slices``, train spaces in which numbers are
             searched (operation parameters, channels, the width).
+        refusal: ``refusal(config, supergraph, operations)``: why it cannot train that space as `config` asks, as a
+            sentence about a key of its block; empty where it can. Called before anything is written.
     """
 
     name: str
@@ -296,6 +304,7 @@ class ExecutorKind:
     build: str
     config: type[ExecutorOptions]
     capabilities: frozenset[str] = frozenset()
+    refusal: Callable[[Any, Supergraph, Mapping[str, Operation]], str] = field(default=lambda *given: "")
 
 
 @dataclass(frozen=True)

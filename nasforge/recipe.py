@@ -55,3 +55,12 @@ class Recipe(Options):
     warmup_steps: int = Field(default=50, ge=0)
     clip_norm: Positive | None = 0.5
     init_range: Positive | None = None
+
+    @property
+    def training_outputs(self) -> tuple[str, ...]:
+        """Names of outputs on the way that training asks the network for."""
+        return ()
+
+    def drop_rate(self, progress: float) -> float:
+        """The rate of drop-path when `progress`, from 0 to 1, of the training is done; 0 throughout for none."""
+        return 0.0

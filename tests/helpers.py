@@ -139,6 +139,7 @@ def dump(supergraph: Supergraph) -> str:
         lines[-1] += "" if str(decision.when) == "always" else f" when {decision.when}"
     for template in supergraph.templates.values():
         lines += ["", f"template {template.name}", *_template_lines(template), f"  output {template.output}"]
+        lines += [f"  output {name} = {node}" for name, node in template.outputs.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -150,6 +151,7 @@ def _template_lines(template: Template) -> Iterator[str]:
         share = f" share={node.share}" if node.share and node.share != node.name else ""
         share += f" scope={node.scope}" if node.scope and node.scope != node.name else ""
         owner = f" owner={node.owner}" if node.owner else ""
+        share += f" drop={node.drop:.3g}" if node.drop else ""
         reads = f" <- {', '.join(node.inputs)}" if node.inputs and node.role not in ("merge", "scan") else ""
         yield f"  {node.role} {node.name}{f' = {what}' if what else ''}{reads}{share}{owner}"
         for number in node.wires:

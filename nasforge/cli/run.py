@@ -41,7 +41,7 @@ def run(
     check_device(device)
     require_within_limits(spec, compile_space(spec, "final", plugins.catalogue.operations))
     base = file.resolve().parent
-    data = prepare(spec, base)
+    data = prepare(spec, plugins, base)
     directory = claim(run_dir) if run_dir else claim_next(RUNS, spec.name)
     arguments = {
         "file": str(file),
@@ -82,7 +82,7 @@ def resume(
         )
     plugins = load_plugins([Path(name) for name in facts["plugin_files"]])
     spec = spec_of(directory, plugins)
-    if prepare(spec, Path(facts["base"])) != facts["data"]:
+    if prepare(spec, plugins, Path(facts["base"])) != facts["data"]:
         raise UsageError(
             f"{run_dir}: the data is not what this run began with (its sha256 differs); put the old data back, or "
             "start a new run"
@@ -103,23 +103,21 @@ def _work(directory: RunDirectory, spec: RunSpec, plugins: Plugins, quiet: bool)
     observer.conclude(result)
 
 
-def prepare(spec: RunSpec, base: Path) -> str:
+def prepare(spec: RunSpec, plugins: Plugins, base: Path) -> str:
     """Have the task check its data, before anything is written; returns what identifies the data.
 
     Raises:
         UsageError: the executor cannot train the space.
         SpecError: the data is missing, wrong or too small; shown at the line that names it.
     """
-    refuse_what_cannot_be_trained(spec)
+    refuse_what_cannot_be_trained(spec, plugins.catalogue.operations)
     shapes = None if spec.space_kind.shapes is None else spec.space_kind.shapes(spec.space)
     try:
         identity: str = resolve(spec.task_kind.prepare)(
             spec.task, (spec.search_recipe, spec.final_recipe), base, shapes
         )
     except DataError as error:
-        if spec.data_mark is None:
-            raise
-        raise SpecError([spec.data_mark.problem(str(error))]) from error
+        raise SpecError([spec.fault(("task", spec.task_kind.data_key), str(error), key=False)]) from error
     return identity
 
 

@@ -71,6 +71,11 @@ class WeightBank:
             found[full] = self._statistics[full]
         return found
 
+    def put_back(self, statistics: Mapping[str, Tensor]) -> None:
+        """Copy values into running statistics that were allocated, by name."""
+        for name, value in statistics.items():
+            self._statistics[name].copy_(value)
+
     def _fresh(self, key: str, spec: WeightSpec) -> nn.Parameter:
         loaded = self._loaded.get(f"{key}.{spec.name}")
         if loaded is not None:

@@ -8,7 +8,7 @@ gates) and a derived network (a bank of its own).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nasforge.components import NormSpec, Operation, Shape
 from nasforge.errors import SpaceError
 from nasforge.executors.bank import WeightBank
+from nasforge.executors.drops import DropMode, DropPath
 from nasforge.executors.norms import BatchNorm, NormMode
 from nasforge.executors.resolve import operation_function
 from nasforge.graph.count import merged_shape
@@ -41,6 +42,19 @@ class _Instruction:
     weights: tuple[nn.Parameter | BatchNorm, ...]
 
 
+@dataclass(frozen=True)
+class Modes:
+    """What differs between training and scoring of one network.
+
+    Attributes:
+        norms: which statistics its batch norms take.
+        drops: how much its drop-paths drop.
+    """
+
+    norms: NormMode = field(default_factory=NormMode)
+    drops: DropMode = field(default_factory=DropMode)
+
+
 class Program:
     """A plan bound to functions and parameters.
 
@@ -50,12 +64,14 @@ class Program:
         bank: where parameters come from; sets that are not there yet are allocated.
         shapes: the shape of each input of the main template, without time and batch.
         soft: whether calls pass gates; merges then weigh their inputs.
+        modes: those of another program of the same network; None for modes of its own.
 
     Attributes:
         parameters: the parameters that the plan uses, by name in the bank, and no others.
         statistics: the running statistics of its batch norms, by name in the bank.
-        norms: which statistics its batch norms take.
+        modes: what differs between training and scoring.
         shape: the shape of the output, without time and batch.
+        output_shapes: those of the outputs that the plan was asked for, by name.
     """
 
     def __init__(
@@ -66,17 +82,20 @@ class Program:
         shapes: Mapping[str, Shape],
         *,
         soft: bool = False,
+        modes: Modes | None = None,
     ) -> None:
         main = plan.main
-        binder = _Binder(plan, operations, bank, soft, main, shapes)
+        self.modes = modes or Modes()
+        binder = _Binder(plan, operations, bank, soft, main, shapes, self.modes)
         self._soft = soft
         self._slots = binder.slots
         self._code = binder.compile(main.steps)
         self._output = binder.slots[main.output]
         self.parameters: Mapping[str, nn.Parameter] = binder.parameters
         self.statistics: Mapping[str, Tensor] = binder.statistics
-        self.norms = binder.norms
         self.shape = binder.shapes[main.output]
+        self._outputs = {name: binder.slots[node] for name, node in main.outputs.items()}
+        self.output_shapes = {name: binder.shapes[node] for name, node in main.outputs.items()}
 
     def __call__(self, inputs: Mapping[str, Tensor | None], gates: Gates | None = None) -> Tensor:
         """Run the plan.
@@ -88,6 +107,15 @@ class Program:
         Returns:
             The value of the template's output.
         """
+        output: Tensor = self._values(inputs, gates)[self._output]
+        return output
+
+    def with_outputs(self, inputs: Mapping[str, Tensor | None]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The value of the template's output, and those of the outputs that the plan was asked for, by name."""
+        values = self._values(inputs, None)
+        return values[self._output], {name: values[slot] for name, slot in self._outputs.items()}
+
+    def _values(self, inputs: Mapping[str, Tensor | None], gates: Gates | None) -> list[Any]:
         if self._soft != (gates is not None):
             raise ValueError("gates are given exactly when the program was built with soft=True")
         values: list[Any] = [None] * (1 + len(self._slots))
@@ -95,8 +123,7 @@ class Program:
         for name, value in inputs.items():
             values[self._slots[name]] = value
         _run(self._code, values)
-        output: Tensor = values[self._output]
-        return output
+        return values
 
 
 class _Binder:
@@ -110,14 +137,14 @@ class _Binder:
         soft: bool,
         this: TemplatePlan,
         shapes: Mapping[str, Shape],
+        modes: Modes,
         scope: str = "",
-        norms: NormMode | None = None,
+        drop: float = 1.0,
     ) -> None:
         self.plan, self.operations, self.bank, self.soft, self.this = plan, operations, bank, soft, this
-        self.scope = scope
+        self.modes, self.scope, self.drop = modes, scope, drop
         self.slots: dict[str, int] = {name: 1 + i for i, name in enumerate(this.template.inputs)}
         self.shapes: dict[str, Shape] = dict(shapes)
-        self.norms = norms or NormMode()
         self.parameters: dict[str, nn.Parameter] = {}
         self.statistics: dict[str, Tensor] = {}
 
@@ -149,6 +176,8 @@ class _Binder:
             own = len(weights) - 2 * len(norms)
             bound = [self._norm(key, norm, *weights[own + 2 * n : own + 2 * n + 2]) for n, norm in enumerate(norms)]
             function = operation_function(step.operation, self.operations)
+            if node.drop * self.drop:
+                function = DropPath(function, node.drop * self.drop, self.modes.drops)
             return function, (*weights[:own], *bound), operation.shape(options, shapes)
         if node.role == "merge":
             shape = merged_shape(node.combine, shapes)
@@ -166,7 +195,7 @@ class _Binder:
         statistics = self.bank.statistics(key, norm)
         self.statistics.update(statistics)
         mean, variance = statistics.values()
-        return BatchNorm(scale, offset, mean, variance, self.norms)
+        return BatchNorm(scale, offset, mean, variance, self.modes.norms)
 
 
 def _run(code: Sequence[_Instruction], values: list[Any]) -> None:
@@ -235,8 +264,8 @@ class _Call(_Called):
         called = outer.plan.templates[step.node.template]
         names = called.template.inputs
         shapes = dict(zip(names, (outer.shapes[source] for source in step.inputs), strict=True))
-        scope = call_scope(step.node, outer.scope)
-        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, scope, outer.norms)
+        scope, drop = call_scope(step.node, outer.scope), step.node.drop * outer.drop
+        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, outer.modes, scope, drop)
         self._code = binder.compile(called.steps)
         super().__init__(binder, names)
 
@@ -253,7 +282,7 @@ class _Scan(_Called):
     def __init__(self, outer: _Binder, node: Node) -> None:
         called = outer.plan.templates[node.template]
         shapes = {key: outer.shapes[source] for key, _, source in node.bind}
-        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, outer.scope, outer.norms)
+        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, outer.modes, outer.scope)
         phases = scan_phases(called, node.bind)
         self._before = binder.compile((*phases.once, *phases.hoisted))
         self._loop = [(i.out, i.function, i.ins, i.weights) for i in binder.compile(phases.loop)]

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasforge.executors.interpreter import Program
-from nasforge.executors.norms import NormMode, Use
+from nasforge.executors.interpreter import Modes, Program
+from nasforge.executors.norms import Use
 
 
 class Core:
@@ -24,13 +24,13 @@ class Core:
         width: features, or channels, of its output.
         parameters: its weights by name, those that take part and no others.
         statistics: the running statistics of its batch norms, by name.
-        norms: which statistics they take; None where there are none.
+        modes: what differs between training and scoring; None where nothing does.
     """
 
     width: int
     parameters: Mapping[str, nn.Parameter]
     statistics: Mapping[str, Tensor] = MappingProxyType({})
-    norms: NormMode | None = None
+    modes: Modes | None = None
 
 
 class SequenceCore(Core, ABC):
@@ -80,11 +80,35 @@ class ImageCore(Core):
         self.width = program.shape[0]
         self.parameters = program.parameters
         self.statistics = program.statistics
-        self.norms = program.norms
+        self.modes = program.modes
+        self.output_shapes = program.output_shapes
 
     def __call__(self, images: Tensor) -> Tensor:
         """From images ``[batch, channels, height, width]`` to features ``[batch, width, smaller, smaller]``."""
         return self._program({"image": images})
+
+    def with_outputs(self, images: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The features, and the values of the outputs that its plan was asked for, each ``[batch, ...]``, by name."""
+        return self._program.with_outputs({"image": images})
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What a network has in training only: outputs on the way, and what the task makes of them.
+
+    Attributes:
+        core: the same network with the outputs that training asks for; the weights of both are the same.
+        shell: the task's weights behind these outputs.
+    """
+
+    core: Core
+    shell: nn.Module
+
+    @cached_property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The weights that take part in a step of training, those of the network's shell apart, by name."""
+        shell = {f"training.{name}": parameter for name, parameter in self.shell.named_parameters()}
+        return {**shell, **{f"core.{name}": parameter for name, parameter in self.core.parameters.items()}}
 
 
 @dataclass(frozen=True)
@@ -97,6 +121,7 @@ class Network:
         train_norms: what batch norms do in training: ``batch`` where weights are shared, ``update`` where they are not.
         evaluate_norms: what they do in scoring: ``batch``, or ``fixed`` where the running statistics are its own.
         momentum: of ``update``.
+        addition: what it has in training only; it is not counted, kept or exported.
     """
 
     shell: nn.Module
@@ -104,30 +129,45 @@ class Network:
     train_norms: Use = "update"
     evaluate_norms: Use = "fixed"
     momentum: float = 0.1
+    addition: Addition | None = None
+
+    @cached_property
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        """The weights that take part in a step of training, by name."""
+        return {**self.parameters, **({} if self.addition is None else self.addition.parameters)}
 
     @cached_property
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """The weights that take part in a step of this network, by name."""
+        """The weights of this network, by name."""
         shell = {f"shell.{name}": parameter for name, parameter in self.shell.named_parameters()}
         return {**shell, **{f"core.{name}": parameter for name, parameter in self.core.parameters.items()}}
 
     @contextmanager
     def training(self) -> Iterator[None]:
         """Batch norms as in training, for as long as the context lasts."""
-        if self.core.norms is None:
+        if self.core.modes is None:
             yield
         else:
-            with self.core.norms.set(self.train_norms, self.momentum):
+            with self.core.modes.norms.set(self.train_norms, self.momentum):
+                yield
+
+    @contextmanager
+    def dropping(self, rate: float, seed: int) -> Iterator[None]:
+        """Drop-path with a rate, for as long as the context lasts; `seed` says what is dropped."""
+        if self.core.modes is None or not rate:
+            yield
+        else:
+            with self.core.modes.drops.set(rate, seed):
                 yield
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
         """Batch norms as in scoring, for as long as the context lasts; no gradients."""
         with torch.no_grad():
-            if self.core.norms is None:
+            if self.core.modes is None:
                 yield
             else:
-                with self.core.norms.set(self.evaluate_norms):
+                with self.core.modes.norms.set(self.evaluate_norms):
                     yield
 
     def count(self) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from nasforge.components import ExecutorKind, ExecutorOptions
+from nasforge.components import ExecutorKind, ExecutorOptions, Operation
+
+if TYPE_CHECKING:
+    from nasforge.graph.supergraph import Supergraph
 
 
 class SharedWeightsOptions(ExecutorOptions):
@@ -20,6 +24,9 @@ class SharedWeightsOptions(ExecutorOptions):
             all (DARTS). The narrower the scope, the more rarely a matrix is trained: ``node`` measured best for short
             searches.
         hidden: features of the networks during the search.
+        norms: which statistics batch norms take when rewards are measured: those of the ``batch``, or ``running``
+            averages over all architectures of the search (the authors' code for macro networks), which fit none of
+            them. Candidates are ranked with averages of their own either way.
         recipe: how the weights are trained. Each task has its own keys and its own defaults for the search, so the
             run spec reads this block with the task's recipe model; here it stays null.
     """
@@ -27,6 +34,14 @@ class SharedWeightsOptions(ExecutorOptions):
     kind: Literal["shared_weights"] = "shared_weights"
     share: str = "node"
     hidden: int = Field(default=96, gt=0)
+    norms: Literal["batch", "running"] = "batch"
+
+
+def _refusal(config: SharedWeightsOptions, supergraph: Supergraph, operations: Mapping[str, Operation]) -> str:
+    uses = [node.operation for t in supergraph.templates.values() for node in t.nodes.values() if node.operation]
+    if config.norms == "running" and not any(operations[use.name].normalises for use in uses):
+        return "`norms: running` would mean nothing: the networks of this space have no batch norms"
+    return ""
 
 
 EXECUTORS: tuple[ExecutorKind, ...] = (
@@ -35,5 +50,6 @@ EXECUTORS: tuple[ExecutorKind, ...] = (
         summary="children take their weights from one shared bank",
         build="nasforge.executors.shared:SharedWeights",
         config=SharedWeightsOptions,
+        refusal=_refusal,
     ),
 )

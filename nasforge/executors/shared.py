@@ -13,12 +13,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nasforge.components import Operation
+from nasforge.components import Operation, Shape
 from nasforge.errors import SpaceError
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.base import Executor
 from nasforge.executors.interpreter import Program
-from nasforge.executors.network import Core, Network
+from nasforge.executors.network import Addition, Core, Network
+from nasforge.executors.options import SharedWeightsOptions
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import Supergraph
 from nasforge.recipe import Recipe
@@ -40,8 +41,8 @@ class SharedWeights(Executor):
         supergraph: the compiled space; its share keys say what is shared.
         operations: the catalogue's operations.
         task: gives the shell, which all children share.
-        recipe: how weights are initialised.
-        width: features of the state.
+        recipe: how weights are initialised, and what training has beside the network.
+        config: the ``executor`` block.
         seed: derives the initial weights.
         device: where the weights live.
     """
@@ -52,32 +53,48 @@ class SharedWeights(Executor):
         operations: Mapping[str, Operation],
         task: Task,
         recipe: Recipe,
+        config: SharedWeightsOptions,
         *,
-        width: int,
         seed: int,
         device: str = "cpu",
     ) -> None:
         self._supergraph = supergraph
         self._operations = operations
         self._task, self._recipe, self._seed = task, recipe, seed
-        self._shapes = task.input_shapes(width)
+        self._running = config.norms == "running"
+        self._shapes = task.input_shapes(config.hidden)
         self._bank = WeightBank(seed, init_range=recipe.init_range, device=device)
         self._shell: nn.Module | None = None
+        self._training_shell: nn.Module | None = None
         self._width = 0
+        self._put_back: Mapping[str, Tensor] = {}
         self._items_of_batch = 0
         self._children: OrderedDict[Architecture, Network] = OrderedDict()
 
     def network(self, architecture: Architecture) -> Network:
         """See `Executor`."""
+        self._bank.put_back(self._put_back)
+        self._put_back = {}
         network = self._children.pop(architecture, None)
         if network is None:
-            plan = plan_architecture(self._supergraph, architecture)
-            core = self._task.core(Program(plan, self._operations, self._bank, self._shapes))
-            network = Network(self._shell_for(core), core, train_norms="batch", evaluate_norms="batch")
+            network = self._bound(architecture)
         self._children[architecture] = network
         if len(self._children) > CACHED_CHILDREN:
             self._children.popitem(last=False)
         return network
+
+    def _bound(self, architecture: Architecture) -> Network:
+        core, whole = cores(
+            self._supergraph, architecture, self._operations, self._task, self._recipe, self._bank, self._shapes
+        )
+        shell, addition = self._shell_for(core), None
+        if whole is not None:
+            if self._training_shell is None:
+                self._training_shell = self._task.training_shell(whole, self._recipe, self._seed)
+            addition = Addition(whole, self._training_shell)
+        if self._running:
+            return Network(shell, core, train_norms="update", evaluate_norms="fixed", addition=addition)
+        return Network(shell, core, train_norms="batch", evaluate_norms="batch", addition=addition)
 
     def _shell_for(self, core: Core) -> nn.Module:
         """The one shell of all children, which is as wide as the first of them."""
@@ -93,14 +110,17 @@ class SharedWeights(Executor):
     def calibrated(self, architecture: Architecture) -> Network:
         """See `Executor`: running statistics are averages over `CALIBRATION_STEPS` training batches.
 
-        Their weights are inherited; the statistics in the bank are scratch, and those of the last child.
+        Weights are inherited. The statistics in the bank are scratch, and those of the last child; where they are those
+        that the search moved, they are put back at the next call.
         """
         network = self.network(architecture)
         if not network.core.statistics:
             return network
+        if self._running:
+            self._put_back = {name: value.clone() for name, value in network.core.statistics.items()}
         with torch.no_grad():
             for step in range(CALIBRATION_STEPS):
-                moving = replace(network, train_norms="update", momentum=1 / (step + 1))
+                moving = replace(network, train_norms="update", momentum=1 / (step + 1), addition=None)
                 seed = derive(self._seed, "calibration")
                 self._items_of_batch = self._task.loss(moving, self._recipe, step, None, seed).count
         return replace(network, evaluate_norms="fixed")
@@ -112,9 +132,20 @@ class SharedWeights(Executor):
 
     def values(self) -> Mapping[str, Tensor]:
         """See `Executor`."""
-        shell = {} if self._shell is None else {f"shell.{name}": p for name, p in self._shell.named_parameters()}
-        bank = {f"core.{name}": p for name, p in self._bank.named_parameters().items()}
-        return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in {**shell, **bank}.items()}
+        self._bank.put_back(self._put_back)
+        self._put_back = {}
+        shells = {"shell": self._shell, "training": self._training_shell}
+        own = {
+            f"{prefix}.{name}": parameter
+            for prefix, shell in shells.items()
+            if shell is not None
+            for name, parameter in shell.named_parameters()
+        }
+        bank: dict[str, Tensor] = dict(self._bank.named_parameters())
+        if self._running:
+            bank |= self._bank.named_statistics()
+        named = {**own, **{f"core.{name}": value for name, value in bank.items()}}
+        return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named.items()}
 
     def load_values(self, values: Mapping[str, Tensor]) -> None:
         """See `Executor`."""
@@ -122,8 +153,36 @@ class SharedWeights(Executor):
             # Any child will do: all have shells of one width.
             self.network(self._supergraph.space.sample(random.Random(0)))
         assert self._shell is not None
-        self._shell.load_state_dict({k.removeprefix("shell."): v for k, v in values.items() if k.startswith("shell.")})
-        self._bank.load({k.removeprefix("core."): v for k, v in values.items() if k.startswith("core.")})
+        self._shell.load_state_dict(_without("shell.", values))
+        if self._training_shell is not None:
+            self._training_shell.load_state_dict(_without("training.", values))
+        self._bank.load(_without("core.", values))
+
+
+def _without(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def cores(
+    supergraph: Supergraph,
+    architecture: Architecture,
+    operations: Mapping[str, Operation],
+    task: Task,
+    recipe: Recipe,
+    bank: WeightBank,
+    shapes: Mapping[str, Shape],
+) -> tuple[Core, Core | None]:
+    """A child on weights of `bank`, and the same child with the outputs that training asks for, where it asks for some.
+
+    Raises:
+        SpaceError: the networks have no such output.
+    """
+    program = Program(plan_architecture(supergraph, architecture), operations, bank, shapes)
+    core = task.core(program)
+    if not recipe.training_outputs:
+        return core, None
+    whole = plan_architecture(supergraph, architecture, recipe.training_outputs)
+    return core, task.core(Program(whole, operations, bank, shapes, modes=program.modes))
 
 
 def standalone(
@@ -139,10 +198,10 @@ def standalone(
 ) -> Network:
     """A derived network: the open wires of `architecture` only, with fresh weights of its own.
 
-    Args: as for `SharedWeights`. Two architectures with one seed start from equal weights wherever their nodes' keys
-        agree.
+    Args: as for `SharedWeights`; `width` is the number of features where the space does not say it. Two architectures
+        with one seed start from equal weights wherever their nodes' keys agree.
     """
-    plan = plan_architecture(supergraph, architecture)
     bank = WeightBank(seed, init_range=recipe.init_range, device=device)
-    core = task.core(Program(plan, operations, bank, task.input_shapes(width)))
-    return Network(task.shell(core.width, recipe, seed), core)
+    core, whole = cores(supergraph, architecture, operations, task, recipe, bank, task.input_shapes(width))
+    addition = None if whole is None else Addition(whole, task.training_shell(whole, recipe, seed))
+    return Network(task.shell(core.width, recipe, seed), core, addition=addition)

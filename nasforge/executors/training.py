@@ -16,6 +16,7 @@ from torch import nn
 
 from nasforge.executors.network import Network
 from nasforge.recipe import Recipe
+from nasforge.seeds import derive
 from nasforge.tasks.base import Task
 
 
@@ -107,12 +108,13 @@ class Trainer:
         active: dict[nn.Parameter, None] = {}
         loss, count, states = 0.0, 0, []
         for network, state in zip(networks, self._states, strict=True):
-            result = self._task.loss(network, self._recipe, self.step_number, state, self._seed)
+            with network.dropping(self._drop_rate(), derive(self._seed, "drop path", self.step_number)):
+                result = self._task.loss(network, self._recipe, self.step_number, state, self._seed)
             (result.total / len(networks)).backward()  # type: ignore[no-untyped-call]
             loss += float(result.data) / len(networks)
             count = result.count
             states.append(result.state)
-            active.update(dict.fromkeys(network.parameters.values()))
+            active.update(dict.fromkeys(network.trained.values()))
         parameters = [parameter for parameter in active if parameter.grad is not None]
         norm = float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         skipped = not (math.isfinite(norm) and math.isfinite(loss))
@@ -130,6 +132,9 @@ class Trainer:
         self.skipped += skipped
         self.items += count
         return StepReport(loss, count, norm, skipped)
+
+    def _drop_rate(self) -> float:
+        return self._recipe.drop_rate(min(1.0, (self.step_number + 1) / self._total_steps))
 
 
 def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:

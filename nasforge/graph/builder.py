@@ -22,6 +22,7 @@ class TemplateBuilder:
         self._nodes: dict[str, Node] = {}
         self._wires: list[Wire] = []
         self._output: str | None = None
+        self._outputs: dict[str, str] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._nodes
@@ -41,9 +42,18 @@ class TemplateBuilder:
         """A value from outside."""
         return self._add(Node(name, "input"))
 
-    def op(self, name: str, operation: OperationUse, inputs: Sequence[str], *, share: str = "", owner: str = "") -> str:
+    def op(
+        self,
+        name: str,
+        operation: OperationUse,
+        inputs: Sequence[str],
+        *,
+        share: str = "",
+        owner: str = "",
+        drop: float = 0.0,
+    ) -> str:
         """An operation node; `share` is the key of its parameter set (its own name where empty)."""
-        return self._add(Node(name, "op", tuple(inputs), operation, share=share or name, owner=owner))
+        return self._add(Node(name, "op", tuple(inputs), operation, share=share or name, owner=owner, drop=drop))
 
     def merge(self, name: str, combine: Combine, wires: Iterable[tuple[str, Condition]], *, owner: str = "") -> str:
         """A gated combination of (source, condition) wires; a source may stand more than once."""
@@ -54,12 +64,14 @@ class TemplateBuilder:
         self._wires += [Wire(n, s, name, when) for n, (s, when) in zip(numbers, listed, strict=True)]
         return name
 
-    def call(self, name: str, template: str, inputs: Sequence[str], *, scope: str, owner: str = "") -> str:
+    def call(
+        self, name: str, template: str, inputs: Sequence[str], *, scope: str, owner: str = "", drop: float = 0.0
+    ) -> str:
         """An instance of `template`: its value is the template's output for `inputs`, in the order of its inputs.
 
         Parameter sets of the template are named by `scope`; two calls with one scope share them.
         """
-        return self._add(Node(name, "call", tuple(inputs), template=template, scope=scope, owner=owner))
+        return self._add(Node(name, "call", tuple(inputs), template=template, scope=scope, owner=owner, drop=drop))
 
     def scan(
         self,
@@ -94,6 +106,14 @@ class TemplateBuilder:
             raise SpaceError(f"the output '{name}' of template '{self.name}' is no node of it")
         self._output = name
 
+    def named_output(self, name: str, node: str) -> None:
+        """Let who asks for it have the value of `node`, too (see `Template.outputs`)."""
+        if name in self._outputs:
+            raise SpaceError(f"template '{self.name}' has two outputs named '{name}'")
+        if node not in self._nodes:
+            raise SpaceError(f"the output '{name}' of template '{self.name}' is '{node}', which is no node of it")
+        self._outputs[name] = node
+
     def finish(self) -> Template:
         """The template, with its networkx graph."""
         if self._output is None:
@@ -107,7 +127,7 @@ class TemplateBuilder:
         for wire in self._wires:
             edge = graph.edges[wire.source, wire.target]
             edge["when"] = (*edge.get("when", ()), wire.when)
-        return Template(self.name, graph, dict(self._nodes), tuple(self._wires), self._output)
+        return Template(self.name, graph, dict(self._nodes), tuple(self._wires), self._output, self._outputs)
 
 
 class GraphBuilder:

@@ -7,8 +7,8 @@ for hard and for soft gates; nothing here knows about torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import networkx as nx
@@ -40,11 +40,12 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class TemplatePlan:
-    """The steps of one template in order, the value that it gives, and its wires' owner template."""
+    """The steps of one template in order, and the values that it gives: its output, and those that were asked for."""
 
     template: Template
     steps: tuple[Step, ...]
     output: str
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def share_keys(self) -> tuple[str, ...]:
@@ -89,11 +90,20 @@ def call_scope(node: Node, scope: str = "") -> str:
     return f"{scope}{node.scope}/" if node.scope else scope
 
 
-def plan_architecture(supergraph: Supergraph, architecture: Mapping[str, str]) -> Plan:
-    """The plan of one architecture: hard gates, merges with one open wire are passed through."""
+def plan_architecture(supergraph: Supergraph, architecture: Mapping[str, str], outputs: Sequence[str] = ()) -> Plan:
+    """The plan of one architecture: hard gates, merges with one open wire are passed through.
+
+    Args:
+        supergraph: the compiled space.
+        architecture: the chosen option of every decision.
+        outputs: names of outputs of the main template that are computed beside its own.
+
+    Raises:
+        SpaceError: the main template has no output of such a name.
+    """
     choices = dict(architecture)
     open_wires = {name: template.open_wires(choices) for name, template in supergraph.templates.items()}
-    return _plan(supergraph, open_wires, choices, pass_single=True)
+    return _plan(supergraph, open_wires, choices, pass_single=True, outputs=outputs)
 
 
 def plan_support(
@@ -115,6 +125,7 @@ def _plan(
     choices: Mapping[str, str],
     *,
     pass_single: bool,
+    outputs: Sequence[str] = (),
 ) -> Plan:
     plans: dict[str, TemplatePlan] = {}
     waiting = ["main"]
@@ -123,19 +134,29 @@ def _plan(
         if name in plans:
             continue
         template = supergraph.template(name)
-        plans[name] = _plan_template(template, open_wires.get(name, frozenset()), choices, pass_single=pass_single)
+        asked = {output: template.outputs.get(output, "") for output in (outputs if name == "main" else ())}
+        for output, node in asked.items():
+            if not node:
+                raise SpaceError(f"the network has no output '{output}'")
+        wires = open_wires.get(name, frozenset())
+        plans[name] = _plan_template(template, wires, choices, pass_single=pass_single, outputs=asked)
         waiting += [step.node.template for step in plans[name].steps if step.node.template]
     return Plan(plans)
 
 
 def _plan_template(
-    template: Template, open_wires: frozenset[int], choices: Mapping[str, str], *, pass_single: bool
+    template: Template,
+    open_wires: frozenset[int],
+    choices: Mapping[str, str],
+    *,
+    pass_single: bool,
+    outputs: Mapping[str, str],
 ) -> TemplatePlan:
     into: dict[str, list[int]] = {}
     for number in sorted(open_wires):
         into.setdefault(template.wires[number].target, []).append(number)
     demanded: set[str] = set()
-    waiting = [template.output]
+    waiting = [template.output, *outputs.values()]
     reads: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}
     while waiting:
         name = waiting.pop()
@@ -164,7 +185,8 @@ def _plan_template(
             continue
         use = node.operation
         steps.append(Step(node, resolved, wires, use.resolved(choices) if use is not None and use.chosen else use))
-    return TemplatePlan(template, tuple(steps), alias.get(template.output, template.output))
+    given = {name: alias.get(node, node) for name, node in outputs.items()}
+    return TemplatePlan(template, tuple(steps), alias.get(template.output, template.output), given)
 
 
 def scan_phases(plan: TemplatePlan, bind: tuple[tuple[str, str, str], ...]) -> ScanPhases:

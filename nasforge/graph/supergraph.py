@@ -8,7 +8,7 @@ only place where a condition stands.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -134,6 +134,8 @@ class Node:
         bind: for scans, for each input of the template: ``("sequence" | "constant" | "carry", source)``; the carry's
             source is the initial value, and the template's output is its next value.
         owner: the architectural node that it belongs to, e.g. ``node3``; empty for plumbing.
+        drop: for ops, how strongly drop-path drops the value in training, from 0 (never) to 1; for calls, the factor of
+            all that is dropped in them.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Node:
     scope: str = ""
     bind: tuple[tuple[str, str, str], ...] = ()
     owner: str = ""
+    drop: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,8 @@ class Template:
         nodes: name to `Node` in topological order.
         wires: all wires, by number.
         output: the node whose value the template gives.
+        outputs: further nodes whose values it gives to who asks for them, by the name of the output. They are computed
+            only then, and are no part of what an architecture is.
     """
 
     name: str
@@ -184,6 +189,7 @@ class Template:
     nodes: Mapping[str, Node]
     wires: tuple[Wire, ...]
     output: str
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -239,6 +245,11 @@ class Supergraph:
     def main(self) -> Template:
         """The entry template."""
         return self.templates["main"]
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether drop-path finds something to drop."""
+        return any(node.drop for t in self.templates.values() for node in t.nodes.values() if node.role == "op")
 
     @cached_property
     def searched_values(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from nasforge.graph.supergraph import Chosen, OperationUse
 from nasforge.kinds.conv_options import CellName, ConvCellSpec, FinalStack, Stack
 from nasforge.kinds.counting import n_operations, n_widths, numbers
 from nasforge.kinds.macro_network import MacroNetworkSpec, plain_network
-from nasforge.kinds.places import Places, Sizes, given, network_op, scaled
+from nasforge.kinds.places import Places, Sizes, given, most_halvings, network_op, scaled
 from nasforge.published.conv import ENCODINGS
 from nasforge.space.decision import ALWAYS, NEVER, Condition, Term, all_of
 from nasforge.space.decision import Literal as Sign
@@ -48,6 +48,9 @@ authors' code shares by edge_op."""
 INPUTS = ("in0", "in1")
 FIRST_NODE = 2
 """The number of the first node: 0 and 1 are the inputs."""
+
+NEVER_DROPPED = ("identity", "zero")
+"""Operations that drop-path leaves alone."""
 
 MOST_COUNTED = 20
 """Nodes of the largest cells that are counted up to their numbering: about a second."""
@@ -90,6 +93,8 @@ def build(spec: ConvCellSpec, builder: GraphBuilder, stage: Stage) -> None:
     stem = _Value(main.op("stem", network_op("stem", out=scaled(width, STEM)), [main.input("image")]), STEM, 0)
     older, newer, factor = stem, stem, 1
     cells = [cell for block in range(stack.reductions + 1) for cell in _cells_of(block, stack)]
+    # The first normal cell after the last reduction (the authors' code); without reductions two thirds up, as in DARTS.
+    tapped = len(cells) - stack.normal if stack.reductions else 2 * len(cells) // 3
     for number, cell in enumerate(cells):
         name = f"cell{number}"
         halvings = newer.halvings
@@ -105,7 +110,10 @@ def build(spec: ConvCellSpec, builder: GraphBuilder, stage: Stage) -> None:
             if not final:
                 older, newer = newer, network.reduced(f"{name}.reduced", newer, factor)
         inputs = network.calibrated(name, older, newer, factor)
-        node = main.call(name, cell, inputs, scope=name, owner=name)
+        # The deeper a cell, the more of it is dropped (the authors' code).
+        node = main.call(name, cell, inputs, scope=name, owner=name, drop=(number + 1) / len(cells))
+        if number == tapped:
+            main.named_output("auxiliary", node)
         older, newer = newer, _Value(node, None if final else factor, halvings)
     main.output(main.op("features", OperationUse("rectify"), [newer.node]))
 
@@ -117,6 +125,12 @@ def _stack_of(spec: ConvCellSpec, stage: Stage) -> Stack:
     stack = spec.stack.model_copy(update=over)
     if "reduction" in spec.cells and stack.reductions == 0:
         raise SpaceError("train.stack.reductions must be at least 1: the space searches reduction cells")
+    most = most_halvings(spec.image)
+    if stack.reductions > most:
+        size = f"{spec.image[1]}x{spec.image[2]}"
+        raise SpaceError(
+            f"train.stack.reductions can be at most {most} for images of {size} pixels, found {stack.reductions}"
+        )
     return stack
 
 
@@ -182,6 +196,8 @@ def _cell(spec: ConvCellSpec, places: Places, cell: TemplateBuilder, prefix: str
                         [value],
                         share=key.format(node=node, branch=branch, input=value, op=each.label),
                         owner=f"{owner}.{branch}" if spec.each.branches > 1 else owner,
+                        # Never the identity (the authors' code, DARTS), and no value that nothing is added to.
+                        drop=float(spec.each.branches > 1 and each.use.name not in NEVER_DROPPED),
                     )
                     reads = Sign(f"{owner}.input{branch}", f"{prefix}.{value}")
                     wires.append((result, all_of(reads, *each.chosen)))

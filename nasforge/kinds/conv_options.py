@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from nasforge.components import Options
+from nasforge.kinds.places import most_halvings
 from nasforge.spec.choices import ChooseCount, ChooseImageOperation, ChooseInput, ChooseWidth, Count, Width
 
 CellName = Literal["normal", "reduction"]
@@ -107,6 +108,12 @@ class ConvCellSpec(Options):
     def _reductions_have_a_place(self) -> Self:
         if "reduction" in self.cells and self.stack.reductions == 0:
             message = "`reductions` must be at least 1 where `cells` holds 'reduction', found 0"
+            inner = ("stack", "reductions")
+            raise PydanticCustomError("repeated_option", "{message}", {"message": message, "inner": inner})
+        most = most_halvings(self.image)
+        if self.stack.reductions > most:
+            size = f"{self.image[1]}x{self.image[2]}"
+            message = f"`reductions` can be at most {most} for images of {size} pixels, found {self.stack.reductions}"
             inner = ("stack", "reductions")
             raise PydanticCustomError("repeated_option", "{message}", {"message": message, "inner": inner})
         return self

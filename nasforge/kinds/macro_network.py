@@ -23,7 +23,7 @@ from nasforge.errors import SpaceError
 from nasforge.graph.builder import GraphBuilder, TemplateBuilder
 from nasforge.graph.supergraph import Chosen, OperationUse
 from nasforge.kinds.counting import n_operations, n_widths, numbers
-from nasforge.kinds.places import Alternative, Places, given, network_op, scaled
+from nasforge.kinds.places import Alternative, Places, given, most_halvings, network_op, scaled
 from nasforge.published.macro import ENCODINGS
 from nasforge.space.decision import ALWAYS, Condition, all_of
 from nasforge.space.decision import Literal as Sign
@@ -116,6 +116,12 @@ class MacroNetworkSpec(Options):
                 )
                 inner = ("reduce_after", index)
                 raise PydanticCustomError("repeated_option", "{message}", {"message": message, "inner": inner})
+        halvings = most_halvings(self.image)
+        if len(self.reduce_after) > halvings:
+            size, named = f"{self.image[1]}x{self.image[2]}", len(self.reduce_after)
+            message = f"`reduce_after` can name at most {halvings} layers for images of {size} pixels, found {named}"
+            inner = ("reduce_after", halvings)
+            raise PydanticCustomError("repeated_option", "{message}", {"message": message, "inner": inner})
         widths = (self.channels,) if isinstance(self.channels, int) else self.channels.from_
         if self.reduce_after and min(widths) < 2:
             message = "`channels` must be at least 2 where the image is halved: each half reads other pixels, found 1"
@@ -155,6 +161,9 @@ def build(spec: MacroNetworkSpec, builder: GraphBuilder, stage: Stage) -> None:
             bit = places.decision(f"{name}.skip.{earlier}", [LEFT_OUT, CHOSEN], "bit", owner=name, when=exists)
             skips.append((earlier, all_of(Sign(bit.name, CHOSEN))))
         network.add(layer, alternatives, skips)
+    # As in conv cells: the first layer after the last reduction; every network has it.
+    tapped = spec.reduce_after[-1] + 1 if spec.reduce_after else 1 + 2 * sizes.most // 3
+    network.main.named_output("auxiliary", network.values[min(tapped, *sizes.numbers)])
     ends = [(network.values[size], all_of(*sizes.is_(size))) for size in sizes.numbers]
     main = network.main
     main.output(ends[0][0] if sizes.decision is None else main.merge("output", "sum", ends))

@@ -122,6 +122,11 @@ class Sizes:
         return Condition(tuple(self.is_(size) for size in self.numbers if size > index))
 
 
+def most_halvings(image: tuple[int, int, int]) -> int:
+    """How often an image of (channels, height, width) can be halved, rounded up, before a pixel would be."""
+    return (min(image[1:]) - 1).bit_length()
+
+
 def scaled(width: int | Chosen, factor: int) -> int | Chosen:
     """`factor` times a width."""
     return width.scaled(factor) if isinstance(width, Chosen) else width * factor

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from nasforge.components import SLICES, Operation, Shape, Stage
-from nasforge.errors import SpaceError, SpecError, UsageError
+from nasforge.errors import Problem, SpaceError, SpecError, UsageError
 from nasforge.graph.compile import compile_kind
 from nasforge.graph.limits import LimitRule
 from nasforge.graph.supergraph import Supergraph
+from nasforge.recipe import Recipe
 from nasforge.seeds import stream
 from nasforge.spec.run_spec import RunSpec, SpaceSpec
 
@@ -53,7 +54,7 @@ def _refuse_widths(spec: SpaceSpec) -> None:
     said = [f"{name}.hidden" for name in ("executor", "train") if "hidden" in getattr(spec, name).model_fields_set]
     if said:
         message = f"the space searches `hidden`, so that {' and '.join(said)} would mean nothing: leave it out"
-        raise SpecError([spec.space_mark.problem(message)]) if spec.space_mark else SpaceError(message)
+        raise SpecError([spec.fault(("space",), message)])
 
 
 def require_within_limits(spec: SpaceSpec, supergraph: Supergraph) -> None:
@@ -68,9 +69,9 @@ def require_within_limits(spec: SpaceSpec, supergraph: Supergraph) -> None:
         raise at_limits(spec, str(error)) from None
 
 
-def at_limits(spec: SpaceSpec, message: str) -> SpecError | SpaceError:
+def at_limits(spec: SpaceSpec, message: str) -> SpecError:
     """A fault of the spec's limits, shown at their line."""
-    return SpecError([spec.limits_mark.problem(message)]) if spec.limits_mark else SpaceError(message)
+    return SpecError([spec.fault(("limits",), message, key=False)])
 
 
 def _compiled(spec: SpaceSpec, stage: Literal["search", "final"]) -> Supergraph:
@@ -83,19 +84,28 @@ def _compiled(spec: SpaceSpec, stage: Literal["search", "final"]) -> Supergraph:
     try:
         return compile_kind(spec.space_kind, spec.space, Stage(stage, spec.executor.share, stack))
     except SpaceError as error:
-        mark = spec.stack_mark if stack is not None and spec.stack_mark is not None else spec.space_mark
-        if mark is None:
-            raise
-        raise SpecError([mark.problem(str(error))]) from None
+        raise SpecError([spec.fault(("space",) if stack is None else ("train", "stack"), str(error))]) from None
 
 
-def refuse_what_cannot_be_trained(spec: SpaceSpec) -> None:
-    """Refuse a space with searched numbers for an executor that cannot train it, before anything is written.
+def refuse_what_cannot_be_trained(spec: SpaceSpec, operations: Mapping[str, Operation]) -> None:
+    """Refuse what the networks of the space, or the executor, do not offer, before anything is written.
 
     Raises:
-        UsageError: such a space; the message names the numbers.
+        UsageError: a space with searched numbers for an executor that cannot train it; the message names them.
+        SpecError: the executor refuses what its block asks for, or a recipe asks the networks for an output or a
+            drop-path that they do not have.
     """
-    numbers = list(_compiled(spec, "search").searched_values)
+    graph = _compiled(spec, "search")
+    problems: list[Problem] = []
+    if isinstance(spec, RunSpec):
+        networks = {"executor": (graph, spec.search_recipe), "train": (_compiled(spec, "final"), spec.final_recipe)}
+        for block, (of, recipe) in networks.items():
+            problems += [spec.fault((block, "recipe", key), text) for key, text in _asked_in_vain(of, recipe)]
+    if message := spec.executor_kind.refusal(spec.executor, graph, operations):
+        problems.append(spec.fault(("executor",), message))
+    if problems:
+        raise SpecError(problems)
+    numbers = list(graph.searched_values)
     if numbers and SLICES not in spec.executor_kind.capabilities:
         few = ", ".join(numbers[:3]) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
         raise UsageError(
@@ -103,6 +113,16 @@ def refuse_what_cannot_be_trained(spec: SpaceSpec) -> None:
             f"channels of the largest weight); the executor '{spec.executor_kind.name}' does not. Write one number "
             "each, or choose another executor; check, show and sample work with any"
         )
+
+
+def _asked_in_vain(supergraph: Supergraph, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Faults of a recipe, each with the key that is shown."""
+    for output in recipe.training_outputs:
+        if output not in supergraph.main.outputs:
+            yield "", f"the recipe asks for the output '{output}', which the networks of this space do not have"
+    if recipe.drop_rate(1.0) and not supergraph.drops:
+        message = "`drop_path` would drop nothing: this space has no cells that add the results of several operations"
+        yield "drop_path", message
 
 
 def input_shapes(

@@ -85,7 +85,7 @@ class Workshop:
             self.operations,
             self.task,
             spec.search_recipe,
-            width=spec.executor.hidden,
+            spec.executor,
             # Both arms start from the same weights: what differs between them is the search alone.
             seed=derive(spec.seed, "search weights"),
             device=self.device,

@@ -16,11 +16,12 @@ from nasforge.components import (
     StrategyKind,
     TaskKind,
 )
+from nasforge.errors import Problem
 from nasforge.recipe import Recipe
 from nasforge.spec.lets import PutIn, put_in, reserved
 from nasforge.spec.limits import Limits, check_counts
 from nasforge.spec.merged import Merged, Source, merged
-from nasforge.spec.nodes import Entry, MappingNode, Mark, Node, find, find_key
+from nasforge.spec.nodes import Entry, MappingNode, Node, find, find_key
 from nasforge.spec.resolved import tagged, to_plain
 from nasforge.spec.section_reader import SectionReader, TaggedSection
 from nasforge.spec.sections import FORMAT, CompareOptions, DeriveOptions, TrainOptions
@@ -51,9 +52,7 @@ class SpaceSpec:
         plugins: the distributions that the spec needs, as written.
         limits: bounds that every architecture keeps; None for none.
         profile: the profile that was applied; no part of the resolved form.
-        limits_mark: where the limits stand; no part of the resolved form.
-        space_mark: where the ``space`` block is named; no part of the resolved form.
-        stack_mark: where ``train.stack`` is named; no part of the resolved form.
+        tree: what was read, for the places of faults that are found later; no part of the resolved form.
     """
 
     name: str
@@ -68,9 +67,19 @@ class SpaceSpec:
     plugins: tuple[str, ...]
     limits: Limits | None = None
     profile: str | None = field(default=None, compare=False)
-    limits_mark: Mark | None = field(default=None, compare=False, repr=False)
-    space_mark: Mark | None = field(default=None, compare=False, repr=False)
-    stack_mark: Mark | None = field(default=None, compare=False, repr=False)
+    tree: Node | None = field(default=None, compare=False, repr=False)
+
+    def fault(self, path: Sequence[str], message: str, *, key: bool = True) -> Problem:
+        """A fault that only the compiled space, or the data, shows.
+
+        Args:
+            path: keys from the root of the file; where it is not written, its nearest ancestor that is.
+            message: what is wrong.
+            key: whether the key is shown, or its value.
+        """
+        if self.tree is None:
+            return Problem(".".join(filter(None, path)), message)
+        return (find_key if key else find)(self.tree, [*filter(None, path)]).problem(message)
 
     def space_block(self) -> dict[str, Any]:
         """Plain data of the ``space`` block."""
@@ -94,7 +103,6 @@ class RunSpec(SpaceSpec):
         derive: from the policy to one architecture.
         compare: what the result is compared with.
         workers: processes for independent trainings; None for two, or one on a single core.
-        data_mark: where the data is named; no part of the resolved form.
     """
 
     task: Options
@@ -108,7 +116,6 @@ class RunSpec(SpaceSpec):
     derive: DeriveOptions
     compare: CompareOptions
     workers: int | None
-    data_mark: Mark | None = field(default=None, compare=False, repr=False)
 
     def resolved(self) -> dict[str, Any]:
         """Plain data of everything, defaults filled in; loading it gives an equal `RunSpec`."""
@@ -234,9 +241,7 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         plugins=sections.plugins,
         limits=sections.limits,
         profile=source.profile,
-        limits_mark=find(root, ("limits",)),
-        space_mark=find_key(root, ("space",)),
-        stack_mark=find_key(root, ("train", "stack")),
+        tree=root,
     )
     if task is None:
         return alone
@@ -253,7 +258,6 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         derive=sections.derive,
         compare=sections.compare,
         workers=sections.workers,
-        data_mark=find(root, ("task", task.component.data_key)),
     )
 
 

@@ -117,6 +117,16 @@ class Task(ABC):
     def shell(self, width: int, recipe: Any, seed: int) -> nn.Module:
         """Fresh weights around the searched network (embedding, decoder), from their own random stream."""
 
+    def training_shell(self, core: Core, recipe: Any, seed: int) -> nn.Module:
+        """Fresh weights behind the outputs that `Recipe.training_outputs` names; called only where it names some.
+
+        Args:
+            core: what `core` made of a program with these outputs.
+            recipe: of the training.
+            seed: derives the weights.
+        """
+        raise NotImplementedError(f"{type(self).__name__} reads no outputs on the way")
+
     @abstractmethod
     def core(self, program: Program) -> Core:
         """What is inside of the shell: `program` with the inputs and outputs that the task's networks have."""

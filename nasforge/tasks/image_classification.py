@@ -22,9 +22,10 @@ from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Core, ImageCore, Network
 from nasforge.seeds import derive
 from nasforge.tasks.augment import augment, normalise
+from nasforge.tasks.auxiliary import AuxiliaryClassifier
 from nasforge.tasks.base import ImageDescription, Metric, Score, Split, StepLoss, Task
 from nasforge.tasks.image_classification_data import used_images, used_split
-from nasforge.tasks.image_options import ImageClassificationOptions, ImageRecipe
+from nasforge.tasks.image_options import AUXILIARY, ImageClassificationOptions, ImageRecipe
 
 
 class Classifier(nn.Module):
@@ -85,6 +86,12 @@ class ImageClassification(Task):
         """See `Task`."""
         return ImageCore(program)
 
+    def training_shell(self, core: Core, recipe: ImageRecipe, seed: int) -> AuxiliaryClassifier:
+        """See `Task`."""
+        assert isinstance(core, ImageCore)
+        classifier = AuxiliaryClassifier(core.output_shapes[AUXILIARY], len(self._data.classes), seed)
+        return classifier.to(self._device)
+
     # Training --------------------------------------------------------------------------------------------------------
 
     def steps_per_epoch(self, recipe: ImageRecipe) -> int:
@@ -123,8 +130,15 @@ class ImageClassification(Task):
             crop_padding=recipe.crop_padding,
             cutout=recipe.cutout,
         )
+        auxiliary: Tensor | None = None
         with network.training():
-            pooled = _pooled(network.core, images)
+            if network.addition is None:
+                pooled = _pooled(network.core, images)
+            else:
+                core = network.addition.core
+                assert isinstance(core, ImageCore)
+                features, outputs = core.with_outputs(images)
+                pooled, auxiliary = features.mean((2, 3)), network.addition.shell(outputs[AUXILIARY])
         if recipe.dropout:
             generator = torch.Generator().manual_seed(derive(seed, "dropout", step))
             keep = torch.empty(pooled.shape).bernoulli_(1 - recipe.dropout, generator=generator)
@@ -132,6 +146,9 @@ class ImageClassification(Task):
         logits = _logits(network, pooled)
         total = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         data = total if not recipe.label_smoothing else F.cross_entropy(logits.detach(), labels)
+        if auxiliary is not None:
+            on_the_way = F.cross_entropy(auxiliary, labels, label_smoothing=recipe.label_smoothing)
+            total = total + recipe.auxiliary_weight * on_the_way
         return StepLoss(total, data.detach(), len(labels), None)
 
     # Scoring ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ from nasforge.recipe import Fraction, NotNegative, Positive, Recipe
 
 IMAGE_SETS = ("digits", "cifar10")
 
+AUXILIARY = "auxiliary"
+"""The output of networks of images that an auxiliary classifier reads."""
+
 
 class ImageFilesOptions(Options):
     """The user's own images: one of the two.
@@ -91,6 +94,10 @@ class ImageRecipe(Recipe):
         crop_padding: pixels of 0 around an image, of which a random part of the old size is cut (the paper: 4).
         cutout: side of a square that is set to 0 at a random place, in pixels; 0 for none (the paper: none; 16 for its
             best published error).
+        drop_path: how often the results of operations are left out of a cell, at the end of the training in the last
+            cell; it rises linearly with the training and with the depth (the paper's code: 0 / 0.4; macro: none).
+        auxiliary_weight: the loss of an auxiliary classifier on the way, times this, is added; it reads what follows
+            the last reduction and is no part of the trained network (the paper's code: 0.4; macro: none).
         dropout: elements of the pooled features before the classifier (the paper: 0.1 / 0.2; macro: 0.1 / 0.5).
     """
 
@@ -104,6 +111,24 @@ class ImageRecipe(Recipe):
     crop_padding: int = Field(default=0, ge=0)
     cutout: int = Field(default=0, ge=0)
     dropout: Fraction = 0.1
+    drop_path: Fraction = 0.0
+    auxiliary_weight: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _batches_can_be_normalised(self) -> ImageRecipe:
+        if self.auxiliary_weight and self.batch_size < 2:
+            message = "`batch_size` must be at least 2 where an auxiliary classifier normalises over the batch, found 1"
+            raise PydanticCustomError("auxiliary_batch", "{message}", {"message": message, "inner": ("batch_size",)})
+        return self
+
+    @property
+    def training_outputs(self) -> tuple[str, ...]:
+        """See `Recipe`."""
+        return (AUXILIARY,) if self.auxiliary_weight else ()
+
+    def drop_rate(self, progress: float) -> float:
+        """See `Recipe`."""
+        return self.drop_path * progress
 
 
 IMAGE_CLASSIFICATION = TaskKind(

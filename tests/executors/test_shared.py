@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nasforge.executors import shared
 from nasforge.executors.network import Network
+from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.shared import SharedWeights, standalone
 from nasforge.graph.supergraph import Supergraph
 from nasforge.kinds.recurrent_cell import SHARE_KEYS
@@ -18,7 +19,7 @@ WIDTH = 4
 
 
 def executor(supergraph: Supergraph, task: LanguageModel, seed: int = 1) -> SharedWeights:
-    return SharedWeights(supergraph, OPERATIONS, task, recipe(), width=WIDTH, seed=seed)
+    return SharedWeights(supergraph, OPERATIONS, task, recipe(), SharedWeightsOptions(hidden=WIDTH), seed=seed)
 
 
 def step(network: Network, task: LanguageModel) -> tuple[Tensor, dict[str, Tensor]]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from nasforge.executors.network import Core, Network
+from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.shared import SharedWeights
 from nasforge.executors.training import StepReport, Trainer, learning_rate
 from nasforge.recipe import Recipe
@@ -272,7 +273,7 @@ def test_one_network_that_is_not_finite_skips_the_step_of_all() -> None:
 
 def test_a_weight_that_is_not_a_number_skips_steps_of_children_that_read_it_only(task: LanguageModel) -> None:
     supergraph, plan = cell(3, "edge_op"), recipe(learning_rate=0.1)
-    supernet = SharedWeights(supergraph, OPERATIONS, task, plan, width=4, seed=0)
+    supernet = SharedWeights(supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=4), seed=0)
     sick, well = (supernet.network(supergraph.space.architecture(choices(ops, [0, 0]))) for ops in SICK_AND_WELL)
     with torch.no_grad():
         sick.parameters["core.cell/node1.h.node0.relu.weight"][0, 0] = math.nan
@@ -303,7 +304,7 @@ def test_a_step_moves_the_weights_of_its_architecture_and_no_others(
     share: str, options: dict[str, Any], task: LanguageModel
 ) -> None:
     supergraph, plan = cell(5, share), recipe(learning_rate=0.05, **options)
-    supernet = SharedWeights(supergraph, OPERATIONS, task, plan, width=4, seed=0)
+    supernet = SharedWeights(supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=4), seed=0)
     networks = [supernet.network(architecture) for architecture in samples(supergraph.space, 8, seed=6)]
     trainer = Trainer(task, plan, total_steps=50, seed=0)
     idle = 0
@@ -321,7 +322,7 @@ def test_a_step_moves_the_weights_of_its_architecture_and_no_others(
 
 def test_adam_counts_the_steps_of_each_weight_by_itself(task: LanguageModel) -> None:
     supergraph, plan = cell(2, "edge_op"), recipe(learning_rate=0.01, optimizer="adam")
-    supernet = SharedWeights(supergraph, OPERATIONS, task, plan, width=4, seed=0)
+    supernet = SharedWeights(supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=4), seed=0)
     often, late = (supernet.network(choices_of(supergraph, op)) for op in ("tanh", "relu"))
     trainer = Trainer(task, plan, total_steps=50, seed=0)
     for _ in range(5):
@@ -341,7 +342,7 @@ def choices_of(supergraph: Any, op: str) -> Any:
 
 def test_the_second_window_starts_from_the_first_and_sends_no_gradient_back(task: LanguageModel) -> None:
     supergraph, plan = cell(3), recipe(learning_rate=0.1)
-    network = SharedWeights(supergraph, OPERATIONS, task, plan, width=4, seed=0).network(
+    network = SharedWeights(supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=4), seed=0).network(
         samples(supergraph.space, 1)[0]
     )
     first = task.loss(network, plan, 0, None, seed=0)
@@ -357,7 +358,7 @@ def test_the_second_window_starts_from_the_first_and_sends_no_gradient_back(task
 
 def test_the_trainer_carries_the_state_within_an_epoch(task: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     supergraph, plan = cell(3), recipe(learning_rate=0.1, batch_size=40, bptt=2)
-    network = SharedWeights(supergraph, OPERATIONS, task, plan, width=4, seed=0).network(
+    network = SharedWeights(supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=4), seed=0).network(
         samples(supergraph.space, 1)[0]
     )
     n_steps = task.steps_per_epoch(plan)
@@ -381,7 +382,7 @@ def test_the_trainer_carries_the_state_within_an_epoch(task: LanguageModel, monk
 
 def test_the_first_window_of_an_epoch_ignores_the_state(task: LanguageModel) -> None:
     supergraph, plan = cell(3), recipe()
-    network = SharedWeights(supergraph, OPERATIONS, task, plan, width=4, seed=0).network(
+    network = SharedWeights(supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=4), seed=0).network(
         samples(supergraph.space, 1)[0]
     )
     step = task.steps_per_epoch(plan)
@@ -417,7 +418,7 @@ def test_twenty_steps_give_the_golden_losses(task: LanguageModel) -> None:
         schedule="cosine",
         warmup_steps=2,
     )
-    supernet = SharedWeights(supergraph, OPERATIONS, task, plan, width=8, seed=1)
+    supernet = SharedWeights(supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=8), seed=1)
     trainer = Trainer(task, plan, total_steps=20, seed=2)
     losses = [trainer.step([supernet.network(m)]).loss for m in samples(supergraph.space, 20, seed=3)]
     golden = json.loads(golden_text("losses_recurrent_20_steps.json", json.dumps(losses, indent=1) + "\n"))

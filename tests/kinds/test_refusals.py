@@ -52,6 +52,21 @@ REFUSED = {
         8,
         "train.stack.reductions must be at least 1",
     ),
+    "images too small for the reductions of cells": (
+        CELL + "  image: [1, 4, 9]\n  stack: {reductions: 3}\n",
+        8,
+        "`reductions` can be at most 2 for images of 4x9 pixels, found 3",
+    ),
+    "nor for those of the final network": (
+        CELL + "  image: [1, 4, 9]\ntrain: {stack: {reductions: 3}}\n",
+        8,
+        "at most 2 for images of 4x9 pixels",
+    ),
+    "images too small for the reductions of macro networks": (
+        MACRO + "  image: [1, 2, 2]\n  reduce_after: [1, 2]\n",
+        8,
+        "`reduce_after` can name at most 1 layers for images of 2x2 pixels, found 2",
+    ),
     "channels that are searched and said": (
         CELL + "  stack: {channels: {choose: 1, from: [4, 8]}}\ntrain: {stack: {channels: 8}}\n",
         8,
@@ -97,12 +112,43 @@ def test_what_a_kind_refuses_is_shown_at_its_line(what: str, tmp_path: Path) -> 
 )
 def test_numbers_are_refused_before_training_whatever_names_them(text: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="trained where the executor offers 'slices'"):
-        refuse_what_cannot_be_trained(loaded(text, tmp_path))
+        refuse_what_cannot_be_trained(loaded(text, tmp_path), CATALOGUE.operations)
 
 
 @pytest.mark.parametrize("text", [RECURRENT + "  nodes: {choose: 1, from: [2, 3]}\n", MACRO, CELL])
 def test_numbers_of_nodes_and_layers_are_not(text: str, tmp_path: Path) -> None:
-    refuse_what_cannot_be_trained(loaded(text, tmp_path))
+    refuse_what_cannot_be_trained(loaded(text, tmp_path), CATALOGUE.operations)
+
+
+TASK = "task: {kind: image_classification, data: digits}\n"
+TEXT = "task: {kind: language_model, corpus: pydocs}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (MACRO + TASK + "train: {recipe: {drop_path: 0.2}}\n", 8, "`drop_path` would drop nothing"),
+        (
+            CELL.replace("each: {", "each: {branches: 1, ")
+            + TASK
+            + "executor:\n  kind: shared_weights\n  recipe:\n    drop_path: 0.2\n",
+            11,
+            "`drop_path` would drop nothing",
+        ),
+        (RECURRENT + "  nodes: 2\n" + TEXT + "executor: {kind: shared_weights, norms: running}\n", 8, "no batch norms"),
+    ],
+)
+def test_what_would_mean_nothing_is_refused_before_training(text: str, line: int, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        refuse_what_cannot_be_trained(loaded(text, tmp_path), CATALOGUE.operations)
+    (problem,) = caught.value.problems
+    assert (problem.line_number, message in problem.message) == (line, True), problem
+
+
+def test_what_means_something_is_not(tmp_path: Path) -> None:
+    asked = "{drop_path: 0.2, auxiliary_weight: 0.4}"
+    text = CELL + TASK + f"executor: {{kind: shared_weights, norms: running}}\ntrain: {{recipe: {asked}}}\n"
+    refuse_what_cannot_be_trained(loaded(text, tmp_path), CATALOGUE.operations)
 
 
 def test_the_bank_holds_the_largest_set_of_every_searched_parameter() -> None:

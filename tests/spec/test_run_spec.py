@@ -295,9 +295,7 @@ def test_specs_differ_where_their_resolved_forms_do_and_the_profile_is_no_part_o
     assert load(SPACE, overrides=["executor.recipe.bptt=9"]) != spec
     assert replace(spec, profile="quick") == spec
     compared = {field.name for field in fields(RunSpec) if field.compare}
-    assert compared == {field.name for field in fields(RunSpec)} - {
-        *("profile", "data_mark", "limits_mark", "space_mark", "stack_mark")
-    }
+    assert compared == {field.name for field in fields(RunSpec)} - {"profile", "tree"}
 
 
 # Limits

@@ -22,6 +22,7 @@ from nasforge.controllers.lstm import LstmController
 from nasforge.controllers.options import LstmOptions
 from nasforge.controllers.random import RandomController
 from nasforge.executors.network import Network
+from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.shared import SharedWeights
 from nasforge.graph.supergraph import Supergraph
 from nasforge.space.architecture import Architecture
@@ -77,7 +78,7 @@ def enas(
     config = EnasOptions.model_validate(
         {"epochs": 2, "warmup_epochs": 1, "controller_steps": 2, "candidates_per_step": 3, **options}
     )
-    executor = SharedWeights(supergraph, OPERATIONS, task, plan, width=WIDTH, seed=seed)
+    executor = SharedWeights(supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=WIDTH), seed=seed)
     parts = {"space": supergraph.space, "controller": controller, "executor": executor, "task": task, "recipe": plan}
     return Enas(config, **parts, seed=seed)
 
@@ -174,7 +175,7 @@ def test_the_gradients_of_m_architectures_are_averaged(tiny: LanguageModel, call
     assert len({(step, seed) for _, step, seed in calls.losses}) == 1
     (_, _, seed) = calls.losses[0]
 
-    by_hand = SharedWeights(supergraph, OPERATIONS, tiny, plan, width=WIDTH, seed=1)
+    by_hand = SharedWeights(supergraph, OPERATIONS, tiny, plan, SharedWeightsOptions(hidden=WIDTH), seed=1)
     # The same children by the weights that they name, on fresh weights of the same seed.
     named = {frozenset(search.executor.network(m).parameters): m for m in everything_of(supergraph)}
     children = [by_hand.network(named[frozenset(network.parameters)]) for network in drawn]

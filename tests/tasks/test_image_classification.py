@@ -7,76 +7,24 @@ import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from random_specs import CATALOGUE, supergraph_of
+from random_specs import supergraph_of
+from small_images import BLOCK, CELLS, OPERATIONS, fresh, recipe, task_of
 from torch.nn import functional as F
 
 from nasforge.errors import SpaceError
-from nasforge.executors.network import ImageCore, Network
+from nasforge.executors.network import ImageCore
+from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.shared import SharedWeights, standalone
 from nasforge.executors.training import Trainer
 from nasforge.graph.supergraph import Supergraph
 from nasforge.seeds import derive
 from nasforge.tasks.image_classification import Classifier, ImageClassification
-from nasforge.tasks.image_options import ImageClassificationOptions, ImageRecipe
-
-OPERATIONS = CATALOGUE.operations
-BLOCK: dict[str, Any] = {
-    "kind": "macro_network",
-    "image": [1, 6, 6],
-    "layers": 3,
-    "each": {"op": {"choose": 1, "from": ["identity", {"conv": {"kernel": 3}}, {"max_pool": {"kernel": 3}}]}},
-    "channels": 4,
-    "reduce_after": [2],
-}
-CELLS: dict[str, Any] = {
-    "kind": "conv_cell",
-    "image": [1, 6, 6],
-    "nodes": 2,
-    "each": {"op": {"choose": 1, "from": ["identity", {"sep_conv": {"kernel": 3}}, {"avg_pool": {"kernel": 3}}]}},
-    "stack": {"normal": 1, "reductions": 1, "channels": 4},
-}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of noise around a bright row, in an archive."""
-    rng = np.random.default_rng(0)
-    where = tmp_path_factory.mktemp("images")
-
-    def images(n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        y = np.arange(n) % 3
-        x = rng.integers(0, 80, (n, 6, 6), dtype=np.uint8)
-        for i, label in enumerate(y):
-            x[i, 2 * label] += 120
-        return x, y
-
-    (x_train, y_train), (x_test, y_test) = images(90), images(30)
-    np.savez(where / "rows.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    return where
-
-
-def task_of(folder: Path, **options: Any) -> ImageClassification:
-    config = ImageClassificationOptions.model_validate(
-        {"data": {"npz": "rows.npz"}, "valid_fraction": 0.2, "reward_batch_size": 9, "evaluation_batch_size": 7}
-        | options
-    )
-    return ImageClassification(config, folder, seed=1)
-
-
-def recipe(**options: Any) -> ImageRecipe:
-    return ImageRecipe.model_validate({"batch_size": 8, "dropout": 0.0} | options)
-
-
-def fresh(task: ImageClassification, graph: Supergraph, seed: int = 0) -> Network:
-    architecture = graph.space.sample(random.Random(seed))
-    return standalone(graph, architecture, OPERATIONS, task, recipe(), width=1, seed=seed)
 
 
 def shared(task: ImageClassification, graph: Supergraph) -> SharedWeights:
-    return SharedWeights(graph, OPERATIONS, task, recipe(), width=1, seed=5)
+    return SharedWeights(graph, OPERATIONS, task, recipe(), SharedWeightsOptions(hidden=1), seed=5)
 
 
 def test_every_epoch_shows_other_images_in_full_batches(folder: Path) -> None:
@@ -97,7 +45,7 @@ def test_the_loss_is_the_cross_entropy_of_pooled_features(folder: Path) -> None:
     result = task.loss(network, given, 4, None, 7)
     pixels, labels = task._batch(given, 4, 7)
     assert isinstance(network.core, ImageCore) and isinstance(network.shell, Classifier)
-    with network.core.norms.set("batch"):  # type: ignore[union-attr]
+    with network.core.modes.norms.set("batch"):  # type: ignore[union-attr]
         features = network.core(task._inputs(pixels))
     logits = features.mean((2, 3)) @ network.shell.weight.T + network.shell.bias
     log_probabilities = logits.log_softmax(1)
@@ -179,6 +127,35 @@ def test_children_on_shared_weights_leave_statistics_alone_but_for_calibration(f
     torch.testing.assert_close(
         calibrated.core.statistics[name], torch.stack(means).mean(0).detach(), rtol=1e-4, atol=1e-5
     )
+
+
+def test_running_statistics_move_in_the_search_score_its_rewards_and_outlive_calibration(folder: Path) -> None:
+    task, graph = task_of(folder), supergraph_of(BLOCK)
+    config = SharedWeightsOptions(hidden=1, norms="running")
+
+    def moved() -> SharedWeights:
+        executor = SharedWeights(graph, OPERATIONS, task, recipe(), config, seed=5)
+        trainer = Trainer(task, recipe(), 6, seed=3)
+        for _ in range(6):
+            trainer.step([executor.network(architecture)])
+        return executor
+
+    architecture = graph.space.sample(random.Random(3))
+    executor = moved()
+    network = executor.network(architecture)
+    running = {name: value.clone() for name, value in network.core.statistics.items()}
+    assert any(float(value.abs().max()) > 0 for name, value in running.items() if name.endswith("mean"))
+    assert network.evaluate_norms == "fixed"
+    score = task.score_minibatch(network, 0, 1)
+    calibrated = task.evaluate(executor.calibrated(architecture), "valid", exact=False)
+    assert calibrated != task.evaluate(executor.network(architecture), "valid", exact=False)
+    assert task.score_minibatch(executor.network(architecture), 0, 1) == score
+    executor.calibrated(architecture)
+    values = executor.values()
+    assert all(torch.equal(values[f"core.{name}"], value) for name, value in running.items())
+    again = SharedWeights(graph, OPERATIONS, task, recipe(), config, seed=6)
+    again.load_values(values)
+    assert task.score_minibatch(again.network(architecture), 0, 1) == score
 
 
 @pytest.mark.parametrize("block", [BLOCK, CELLS], ids=lambda block: block["kind"])
