@@ -110,6 +110,31 @@ def test_the_final_network_of_enas_has_the_parameters_that_were_published(
     assert counts.parameters + 10 * 720 == as_published
 
 
+@pytest.mark.parametrize(("text", "parameters", "in_darts"), [(V1, 3_356_316, 3_169_414), (V2, 3_536_244, 3_349_342)])
+def test_the_final_networks_of_darts_have_its_parameters_and_a_convolution_more_in_each_cell(
+    text: str, parameters: int, in_darts: int
+) -> None:
+    """What is more is the second 1x1 convolution of input 1, which ENAS has; the classifier is 10 x 576 and a bias."""
+    plugins = build_plugins()
+    operations = "identity, sep_conv: {kernel: 3}, dil_conv: {kernel: 3}, max_pool: {kernel: 3}, avg_pool: {kernel: 3}"
+    spec = load_space_spec(
+        ROOT / "spaces" / "cifar10_micro.yaml",
+        plugins,
+        overrides=[
+            *("space.nodes=4", "space.output.of=all", f"space.each.op={{choose: 1, from: [{operations}]}}"),
+            *("train.stack.normal=6", "train.stack.channels=36"),
+        ],
+    )
+    graph = compile_space(spec, "final", plugins.catalogue.operations)
+    shapes = input_shapes(spec, graph, 1)
+    assert shapes is not None
+    counts = Meter(graph, plugins.catalogue.operations, shapes).count(read("darts-cnn", text, spec, graph.space))
+    assert counts.parameters == parameters
+    widths = [36] * 6 + [72] * 7 + [144] * 7
+    more = sum(width * width + 2 * width for width in widths)
+    assert counts.parameters - more + 10 * 576 + 10 == in_darts
+
+
 @pytest.mark.parametrize("text", [V1, V2])
 def test_darts_cells_are_read_and_written_as_they_were_published(text: str) -> None:
     cells = DARTS.read("darts-cnn", text)

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasforge.errors import NasforgeError, SpaceError, UsageError
+from nasforge.graph.count import Meter
 from nasforge.kinds.macro_network import KIND
 from nasforge.plugins import build_plugins
 from nasforge.published import read, write
+from nasforge.run.compile import compile_space, input_shapes
 from nasforge.spec.run_spec import load_space_spec
 
 ROOT = Path(__file__).parents[2]
@@ -281,3 +283,21 @@ def test_a_run_spec_will_do() -> None:
     overrides = ["space.layers=24", "space.reduce_after=[8, 16]"]
     spec = load_space_spec(ROOT / "spaces" / "cifar10_macro.yaml", build_plugins(), overrides=overrides)
     assert write("enas-macro", read("enas-macro", ENAS, spec), spec) == ENAS
+
+
+@pytest.mark.parametrize(("separable", "parameters"), [(True, 30_952_992), (False, 42_564_960)])
+def test_the_final_network_of_enas_has_the_parameters_that_the_docs_say(separable: bool, parameters: int) -> None:
+    """With its separable convolutions as such, and as the ordinary ones that the authors' final code makes of them."""
+    plugins = build_plugins()
+    spec = load_space_spec(
+        ROOT / "spaces" / "cifar10_macro.yaml",
+        plugins,
+        overrides=["space.layers=24", "space.reduce_after=[8, 16]", "train.stack.channels=96"],
+    )
+    graph = compile_space(spec, "final", plugins.catalogue.operations)
+    shapes = input_shapes(spec, graph, 1)
+    assert shapes is not None
+    ordinary = {"1": "0", "3": "2"}
+    text = " ".join(layer if separable else ordinary.get(layer[0], layer[0]) + layer[1:] for layer in LAYERS)
+    counts = Meter(graph, plugins.catalogue.operations, shapes).count(read("enas-macro", text, spec, graph.space))
+    assert counts.parameters == parameters
