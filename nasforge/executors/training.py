@@ -124,6 +124,8 @@ class Trainer:
             group = self._optimizer.param_groups[0]
             group["params"] = parameters
             group["lr"] = learning_rate(self._recipe, self.step_number, self._total_steps, self._steps_per_epoch)
+            if self._recipe.optimizer == "sgd" and self._recipe.momentum:
+                self._start_momentum(parameters)
             self._optimizer.step()
         for parameter in parameters:
             parameter.grad = None
@@ -135,6 +137,16 @@ class Trainer:
 
     def _drop_rate(self) -> float:
         return self._recipe.drop_rate(min(1.0, (self.step_number + 1) / self._total_steps))
+
+    def _start_momentum(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Momentum of 0 for weights that are new to the optimiser.
+
+        The fused kernel wants it for all weights of a step or for none, and here some may be new.
+        """
+        for parameter in parameters:
+            state = self._optimizer.state[parameter]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:
@@ -150,6 +162,5 @@ def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:
         momentum=momentum,
         nesterov=momentum > 0,
         weight_decay=recipe.weight_decay,
-        # The fused kernel wants momentum for all weights of a step or for none; here some may be new to it.
-        fused=None if momentum > 0 else True,
+        fused=True,
     )
