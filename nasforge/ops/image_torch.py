@@ -1,7 +1,7 @@
 """The functions behind `nasforge.ops.image`; every factory returns a function without state.
 
-Values are ``[B, C, H, W]``; nothing here changes the memory format. Sizes come from the weights: a factory sees its
-config only, and channels are not written into it.
+Values are ``[B, C, H, W]``; nothing here changes the memory format, and images of one channel count as channels_last.
+Sizes come from the weights: a factory sees its config only, and channels are not written into it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,16 @@ def _conv(x: Tensor, weight: Tensor, norm: Norm, stride: int = 1) -> Tensor:
     """ReLU, a convolution with ``[O, C, k, k]``, batch norm: ``[B, O, ceil(H / stride), ceil(W / stride)]``."""
     x = F.conv2d(torch.relu(x), weight, stride=stride, padding=weight.shape[-1] // 2)
     return norm(x)
+
+
+def _as_given(x: Tensor, result: Tensor) -> Tensor:
+    """`result`, in channels_last where `x` is.
+
+    Images of one channel are in both formats at once. A convolution then takes the other one, and the whole network
+    would follow it.
+    """
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return result.contiguous(memory_format=torch.channels_last) if last else result
 
 
 def _separable(
@@ -113,7 +123,7 @@ def se(config: SqueezeOptions) -> Function:
 
 def stem(config: OutOptions) -> Function:
     """``(x, weight, norm)``: a 3x3 convolution with ``[O, C, 3, 3]`` and batch norm; no ReLU before it."""
-    return lambda x, weight, norm: norm(F.conv2d(x, weight, padding=1))
+    return lambda x, weight, norm: norm(_as_given(x, F.conv2d(x, weight, padding=1)))
 
 
 def pointwise(config: OutOptions) -> Function:

@@ -54,7 +54,10 @@ class _Reduction(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.relu:
             x = torch.relu(x)
-        result: Tensor = self.norm(torch.cat((self.first(x), self.second(x[:, :, 1::2, 1::2])), 1))
+        # A slice with gaps has no memory format, and everything after its convolution would be NCHW.
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        shifted = x[:, :, 1::2, 1::2].contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+        result: Tensor = self.norm(torch.cat((self.first(x), self.second(shifted)), 1))
         return result
 
 
