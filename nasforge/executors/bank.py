@@ -7,14 +7,31 @@ nothing and a child trained alone starts from the same numbers whatever was buil
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nasforge.components import NormSpec, WeightSpec
 from nasforge.errors import SpaceError
+from nasforge.executors.drops import DropMode
+from nasforge.executors.norms import NormMode
 from nasforge.seeds import derive
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What differs between training and scoring of the networks on one bank.
+
+    Attributes:
+        norms: which statistics their batch norms take.
+        drops: how much their drop-paths drop.
+    """
+
+    norms: NormMode = field(default_factory=NormMode)
+    drops: DropMode = field(default_factory=DropMode)
 
 
 class WeightBank:
@@ -25,6 +42,10 @@ class WeightBank:
         init_range: initialise matrices by U(±init_range); None for U(±1/sqrt(fan_in)).
         device: where the parameters live.
         dtype: their type.
+
+    Attributes:
+        modes: of the networks on it, one of which runs at a time.
+        bound: operations that the interpreter bound to parameter sets: the same for every child that uses them.
     """
 
     def __init__(
@@ -35,6 +56,8 @@ class WeightBank:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.modes = Modes()
+        self.bound: dict[Hashable, Any] = {}
         self._seed = seed
         self._init_range = init_range
         self._device = torch.device(device)

@@ -7,29 +7,26 @@ gates) and a derived network (a bank of its own).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nasforge.components import NormSpec, Operation, Shape
+from nasforge.components import Operation, Shape
 from nasforge.errors import SpaceError
 from nasforge.executors.bank import WeightBank
-from nasforge.executors.drops import DropMode, DropPath
-from nasforge.executors.norms import BatchNorm, NormMode
-from nasforge.executors.resolve import operation_function
+from nasforge.executors.bound import Function, bound_operation
+from nasforge.executors.norms import BatchNorm
 from nasforge.graph.count import merged_shape
 from nasforge.graph.plan import Plan, Step, TemplatePlan, call_scope, scan_phases, weight_key
 from nasforge.graph.supergraph import Node
-from nasforge.graph.uses import operation_options, parameter_set
 
 Gates = Mapping[str, Tensor]
 """Soft gates: for each template, the weight of each of its wires ``[n_wires]``."""
 
 _GATES_SLOT = 0
-_Function = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,22 +34,9 @@ class _Instruction:
     """One call; `weights` are the parameters of an operation, then its batch norms."""
 
     out: int
-    function: _Function
+    function: Function
     ins: tuple[int, ...]
     weights: tuple[nn.Parameter | BatchNorm, ...]
-
-
-@dataclass(frozen=True)
-class Modes:
-    """What differs between training and scoring of one network.
-
-    Attributes:
-        norms: which statistics its batch norms take.
-        drops: how much its drop-paths drop.
-    """
-
-    norms: NormMode = field(default_factory=NormMode)
-    drops: DropMode = field(default_factory=DropMode)
 
 
 class Program:
@@ -64,12 +48,11 @@ class Program:
         bank: where parameters come from; sets that are not there yet are allocated.
         shapes: the shape of each input of the main template, without time and batch.
         soft: whether calls pass gates; merges then weigh their inputs.
-        modes: those of another program of the same network; None for modes of its own.
 
     Attributes:
         parameters: the parameters that the plan uses, by name in the bank, and no others.
         statistics: the running statistics of its batch norms, by name in the bank.
-        modes: what differs between training and scoring.
+        modes: what differs between training and scoring; those of the bank.
         shape: the shape of the output, without time and batch.
         output_shapes: those of the outputs that the plan was asked for, by name.
     """
@@ -82,11 +65,10 @@ class Program:
         shapes: Mapping[str, Shape],
         *,
         soft: bool = False,
-        modes: Modes | None = None,
     ) -> None:
         main = plan.main
-        self.modes = modes or Modes()
-        binder = _Binder(plan, operations, bank, soft, main, shapes, self.modes)
+        self.modes = bank.modes
+        binder = _Binder(plan, operations, bank, soft, main, shapes)
         self._soft = soft
         self._slots = binder.slots
         self._code = binder.compile(main.steps)
@@ -137,12 +119,11 @@ class _Binder:
         soft: bool,
         this: TemplatePlan,
         shapes: Mapping[str, Shape],
-        modes: Modes,
         scope: str = "",
         drop: float = 1.0,
     ) -> None:
         self.plan, self.operations, self.bank, self.soft, self.this = plan, operations, bank, soft, this
-        self.modes, self.scope, self.drop = modes, scope, drop
+        self.scope, self.drop = scope, drop
         self.slots: dict[str, int] = {name: 1 + i for i, name in enumerate(this.template.inputs)}
         self.shapes: dict[str, Shape] = dict(shapes)
         self.parameters: dict[str, nn.Parameter] = {}
@@ -163,22 +144,15 @@ class _Binder:
 
     def _bind(
         self, step: Step, shapes: Sequence[Shape]
-    ) -> tuple[_Function, tuple[nn.Parameter | BatchNorm, ...], Shape]:
+    ) -> tuple[Function, tuple[nn.Parameter | BatchNorm, ...], Shape]:
         node = step.node
         if step.operation is not None:
-            operation = self.operations[step.operation.name]
-            options = operation_options(step.operation, self.operations)
-            specs = parameter_set(operation, options, shapes)
             key = weight_key(self.this.template, node, self.scope)
-            weights = self.bank.take(key, specs) if specs else ()
-            self.parameters.update({f"{key}.{spec.name}": w for spec, w in zip(specs, weights, strict=True)})
-            norms = operation.norms(options, shapes)
-            own = len(weights) - 2 * len(norms)
-            bound = [self._norm(key, norm, *weights[own + 2 * n : own + 2 * n + 2]) for n, norm in enumerate(norms)]
-            function = operation_function(step.operation, self.operations)
-            if node.drop * self.drop:
-                function = DropPath(function, node.drop * self.drop, self.modes.drops)
-            return function, (*weights[:own], *bound), operation.shape(options, shapes)
+            drop = node.drop * self.drop
+            bound = bound_operation(step.operation, self.operations, self.bank, key, tuple(shapes), drop)
+            self.parameters.update(bound.parameters)
+            self.statistics.update(bound.statistics)
+            return bound.function, bound.weights, bound.shape
         if node.role == "merge":
             shape = merged_shape(node.combine, shapes)
             if not self.soft:
@@ -190,12 +164,6 @@ class _Binder:
         self.parameters.update(called.parameters)
         self.statistics.update(called.statistics)
         return called, (), called.shape
-
-    def _norm(self, key: str, norm: NormSpec, scale: nn.Parameter, offset: nn.Parameter) -> BatchNorm:
-        statistics = self.bank.statistics(key, norm)
-        self.statistics.update(statistics)
-        mean, variance = statistics.values()
-        return BatchNorm(scale, offset, mean, variance, self.modes.norms)
 
 
 def _run(code: Sequence[_Instruction], values: list[Any]) -> None:
@@ -218,7 +186,7 @@ def _concat(*values: Tensor) -> Tensor:
     return torch.cat(values, 1)
 
 
-_MERGES: Mapping[str, _Function] = {"sum": _sum, "mean": _mean, "concat": _concat}
+_MERGES: Mapping[str, Function] = {"sum": _sum, "mean": _mean, "concat": _concat}
 
 
 class _SoftMerge:
@@ -265,7 +233,7 @@ class _Call(_Called):
         names = called.template.inputs
         shapes = dict(zip(names, (outer.shapes[source] for source in step.inputs), strict=True))
         scope, drop = call_scope(step.node, outer.scope), step.node.drop * outer.drop
-        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, outer.modes, scope, drop)
+        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, scope, drop)
         self._code = binder.compile(called.steps)
         super().__init__(binder, names)
 
@@ -282,7 +250,7 @@ class _Scan(_Called):
     def __init__(self, outer: _Binder, node: Node) -> None:
         called = outer.plan.templates[node.template]
         shapes = {key: outer.shapes[source] for key, _, source in node.bind}
-        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, outer.modes, outer.scope)
+        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, outer.scope)
         phases = scan_phases(called, node.bind)
         self._before = binder.compile((*phases.once, *phases.hoisted))
         self._loop = [(i.out, i.function, i.ins, i.weights) for i in binder.compile(phases.loop)]

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasforge.executors.interpreter import Modes, Program
+from nasforge.executors.bank import Modes
+from nasforge.executors.interpreter import Program
 from nasforge.executors.norms import Use
 
 

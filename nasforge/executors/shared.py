@@ -177,12 +177,11 @@ def cores(
     Raises:
         SpaceError: the networks have no such output.
     """
-    program = Program(plan_architecture(supergraph, architecture), operations, bank, shapes)
-    core = task.core(program)
+    core = task.core(Program(plan_architecture(supergraph, architecture), operations, bank, shapes))
     if not recipe.training_outputs:
         return core, None
     whole = plan_architecture(supergraph, architecture, recipe.training_outputs)
-    return core, task.core(Program(whole, operations, bank, shapes, modes=program.modes))
+    return core, task.core(Program(whole, operations, bank, shapes))
 
 
 def standalone(
