@@ -90,22 +90,34 @@ class LstmController(Controller):
         self._names = [name for name, _ in self.policy.named_parameters()]
         self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate)
         self._generator = torch.Generator().manual_seed(derive(seed, "controller", "sample"))
+        self._sampled: tuple[list[Architecture], Walk] | None = None
 
     # Sampling --------------------------------------------------------------------------------------------------------
 
     def propose(self, count: int) -> list[Architecture]:
-        return self.propose_with_log_prob(count)[0]
+        # An update wants the gradient of the walk that was just sampled: with it no second walk is needed.
+        with torch.set_grad_enabled(count > 1):
+            walk = self._sample(count)
+        architectures = self._decode(walk)
+        self._sampled = (architectures, walk) if count > 1 else None
+        return architectures
 
     @torch.no_grad()
     def propose_with_log_prob(self, count: int) -> tuple[list[Architecture], Tensor]:
         """Draw `count` architectures; also their log-probabilities ``[count]`` under the current policy."""
+        walk = self._sample(count)
+        return self._decode(walk), walk.log_prob()
+
+    def _sample(self, count: int) -> Walk:
         widest = max((len(decision.options) for decision in self.space.decisions), default=0)
         # Gumbel maximum: argmax_j (logit_j + g_j) ~ softmax(logit) with g = -log(e), e ~ Exp(1). All noise is drawn at
         # once on the CPU, so the stream does not depend on the path taken or on the device.
         noise = torch.empty(len(self.space), count, widest).exponential_(generator=self._generator)
         gumbel = -noise.log().to(self.device)
-        walk = self.policy(count, lambda position, logits: (logits + gumbel[position, :, : logits.shape[1]]).argmax(1))
-        return self._decode(walk), walk.log_prob()
+        walk: Walk = self.policy(
+            count, lambda position, logits: (logits + gumbel[position, :, : logits.shape[1]]).argmax(1)
+        )
+        return walk
 
     @torch.no_grad()
     def argmax(self) -> Architecture:
@@ -140,6 +152,17 @@ class LstmController(Controller):
         walk: Walk = self.policy(len(checked), lambda position, logits: given[:, position])
         return walk
 
+    def _walk_of(self, proposals: Sequence[Architecture]) -> Walk:
+        """The walk of the last `propose`, if it is about these very proposals; else the teacher-forced one.
+
+        Both have equal values and gradients. After it, or any change of the policy, the sampled walk is no longer good.
+        """
+        sampled, self._sampled = self._sampled, None
+        if sampled is None or len(sampled[0]) != len(proposals):
+            return self._forced(proposals)
+        same = all(mine is given for mine, given in zip(sampled[0], proposals, strict=True))
+        return sampled[1] if same else self._forced(proposals)
+
     # Learning --------------------------------------------------------------------------------------------------------
 
     def update(self, proposals: Sequence[Architecture], rewards: Sequence[float]) -> ControllerReport:
@@ -152,7 +175,7 @@ class LstmController(Controller):
         """
         advantage.check_group(proposals, rewards)
         rewards = [float(reward) for reward in rewards]
-        walk = self._forced(proposals)
+        walk = self._walk_of(proposals)
         advantages, baseline = self._advantages(rewards)
         entropy = walk.entropy().sum(1).mean()
         weights = torch.tensor(advantages, dtype=torch.float32, device=self.device)
@@ -214,6 +237,7 @@ class LstmController(Controller):
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
+        self._sampled = None
         self.policy.load_state_dict(state["weights"])
         # The optimiser keeps what it is given where type and device fit, hence the copies.
         moments = {

@@ -513,6 +513,34 @@ def test_resume_is_bit_for_bit(baseline: str) -> None:
         assert torch.equal(mine, other)
 
 
+@pytest.mark.parametrize("name", SPACES)
+def test_the_sampled_walk_learns_what_a_teacher_forced_one_learns(name: str) -> None:
+    """Equal proposals that are other objects are walked again: both controllers must stay equal to the bit."""
+    space = SPACES[name]
+    one, other = (LstmController(space, LstmOptions(units=16), seed=4) for _ in range(2))
+    for step in range(4):
+        rewards = [float((7 * index + step) % 5) for index in range(6)]
+        proposals, again = one.propose(6), other.propose(6)
+        copies = [space.architecture(dict(each)) for each in again]
+        assert proposals == copies
+        assert one.update(proposals, rewards) == other.update(copies, rewards)
+    assert all(torch.equal(a, b) for a, b in zip(one.policy.parameters(), other.policy.parameters(), strict=True))
+
+
+def test_a_sampled_walk_is_good_for_one_update_of_just_these_proposals() -> None:
+    controller = LstmController(enas_space(4), LstmOptions(units=16), seed=4)
+    first = controller.propose(6)
+    rewards = [1.0, 0.0, 2.0, 0.0, 0.0, 1.0]
+    controller.update(first, rewards)
+    before = [p.detach().clone() for p in controller.policy.parameters()]
+    controller.update(first, rewards)
+    second = controller.propose(6)
+    controller.update(second[:3], rewards[:3])
+    controller.propose(6)
+    controller.update(second, rewards)
+    assert not any(torch.equal(a, b) for a, b in zip(before, controller.policy.parameters(), strict=True))
+
+
 def test_weights_start_within_the_range_and_from_the_seed_alone() -> None:
     torch.manual_seed(0)
     first = LstmController(enas_space(4), LstmOptions(init_range=0.02), seed=7)
