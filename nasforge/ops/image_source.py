@@ -35,9 +35,9 @@ REDUCTION = '''\
 def factorised_reduction(x, first, second, norm):
     """Half the height and width: half of the channels read every second pixel from (0, 0), the others from (1, 1)."""
     height, width = x.shape[2:]
-    shifted = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
-    parts = F.conv2d(x, first, stride=2), F.conv2d(shifted, second)
-    return norm(torch.cat(parts, 1))
+    x = F.pad(x, (0, width % 2, 0, height % 2))
+    kernel = torch.cat((F.pad(first, (0, 1, 0, 1)), F.pad(second, (1, 0, 1, 0))))
+    return norm(F.conv2d(x, kernel, stride=2))
 '''
 
 

@@ -141,14 +141,17 @@ def factorised_reduction(config: ReductionOptions) -> Function:
 
     `first` ``[O // 2, C, 1, 1]`` reads the pixels (0, 0), (0, 2), ..., `second` ``[O - O // 2, C, 1, 1]`` reads (1, 1),
     (1, 3), ... and zeros beyond the edge. The reference code of ENAS pads below and on the right, drops the first row
-    and column and takes every second pixel of the rest; this is the same without copying the pixels that nobody reads.
+    and column and takes every second pixel of the rest. Here both are one 2x2 convolution, three quarters of whose
+    weights are zeros: a step takes little more than half as long as with two convolutions, a copy of every fourth pixel
+    and a concatenation.
     """
 
     def reduce(x: Tensor, first: Tensor, second: Tensor, norm: Norm) -> Tensor:
         height, width = x.shape[2:]
-        shifted = F.pad(x[:, :, 1::2, 1::2], (0, width % 2, 0, height % 2))
-        parts = F.conv2d(x, first, stride=2), F.conv2d(shifted, second)
-        return norm(torch.cat(parts, 1))
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, width % 2, 0, height % 2))
+        kernel = torch.cat((F.pad(first, (0, 1, 0, 1)), F.pad(second, (1, 0, 1, 0))))
+        return norm(F.conv2d(x, kernel, stride=2))
 
     if not config.relu:
         return reduce

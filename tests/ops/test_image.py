@@ -330,7 +330,8 @@ def test_parameters_and_flops_are_those_of_the_formulas(case: str) -> None:
     assert operation.flops(config, [(C, H, W)]) == matrices + others
     with FlopCounterMode(display=False) as counter:
         function(images((C, H, W), 2), *weights)
-    assert counter.get_total_flops() == 2 * matrices
+    # The reduction runs as a convolution three quarters of whose weights are zeros, which torch counts.
+    assert counter.get_total_flops() == 2 * matrices * (4 if name == "factorised_reduction" else 1)
 
 
 def test_every_operation_has_a_formula() -> None:
