@@ -137,6 +137,9 @@ class Operation:
         flops: ``flops(config, input shapes) -> int`` for one example and one time step; a multiply-add counts two.
         norms: ``norms(config, input shapes) -> specs`` of its batch norms, which alone may mix the examples of a batch.
             Whether they take the statistics of the batch or running ones is the executor's affair.
+        derivative: of activations, dotted name of ``factory(config) -> function(x, y) -> Tensor``: the derivative at
+            the input `x`, given also the output `y` there; what autograd gives. With it a recurrent cell that uses the
+            operation runs as one fused function, without it step by step. Empty for none.
     """
 
     name: str
@@ -150,6 +153,7 @@ class Operation:
     weights: Callable[[Any, Sequence[Shape]], tuple[WeightSpec, ...]] = _no_weights
     flops: Callable[[Any, Sequence[Shape]], int] = _one_per_element
     norms: Callable[[Any, Sequence[Shape]], tuple[NormSpec, ...]] = _no_norms
+    derivative: str = ""
 
     @property
     def normalises(self) -> bool:
@@ -158,7 +162,14 @@ class Operation:
 
 
 def activation(
-    name: str, summary: str, build: str, source: str, *, config: type[Options] = NoOptions, flops_per_element: int = 1
+    name: str,
+    summary: str,
+    build: str,
+    source: str,
+    *,
+    config: type[Options] = NoOptions,
+    flops_per_element: int = 1,
+    derivative: str = "",
 ) -> Operation:
     """An element-wise operation without weights, for recurrent cells.
 
@@ -170,6 +181,7 @@ def activation(
             field of `config`, e.g. ``"F.leaky_relu({x}, {slope})"``.
         config: the parameters; numbers and booleans only, since they are written into exported code.
         flops_per_element: what one element costs.
+        derivative: see `Operation`; makes the recurrent cells that use it faster.
     """
 
     def expression(
@@ -180,7 +192,16 @@ def activation(
     def flops(options: Options, shapes: Sequence[Shape]) -> int:
         return flops_per_element * _one_per_element(options, shapes)
 
-    return Operation(name, summary, build, expression, families=("activation",), config=config, flops=flops)
+    return Operation(
+        name,
+        summary,
+        build,
+        expression,
+        families=("activation",),
+        config=config,
+        flops=flops,
+        derivative=derivative,
+    )
 
 
 @dataclass(frozen=True)
@@ -280,11 +301,15 @@ class ExecutorOptions(Options):
     Attributes:
         share: the sharing scope, one of the space kind's.
         hidden: features of the networks during the search.
+        backend: how recurrent cells run, in the search and in the trainings from scratch: ``auto``, as one function
+            over the whole sequence where every activation names its derivative, else step by step; ``interpreter``,
+            step by step always, as plain autograd. Both compute the same up to rounding.
         recipe: read with the task's recipe model; here it stays null.
     """
 
     share: str
     hidden: int = Field(gt=0)
+    backend: Literal["auto", "interpreter"] = "auto"
     recipe: Any = None
 
 

@@ -90,7 +90,7 @@ def test_activation_is_documented_with_its_exact_signature() -> None:
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and node.name == "activation":
             assert node.returns is not None
-            written = re.sub(r"(?<=[\w\]])=(?=\w)", " = ", ast.unparse(node.args))
+            written = re.sub(r"(?<=[\w\]])=(?=[\w'])", " = ", ast.unparse(node.args))
             assert f"`activation({written}) -> {ast.unparse(node.returns)}`" in TUTORIAL
             return
     raise AssertionError("nasforge.components.activation is gone")

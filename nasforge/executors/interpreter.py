@@ -55,6 +55,9 @@ class Program:
         modes: what differs between training and scoring; those of the bank.
         shape: the shape of the output, without time and batch.
         output_shapes: those of the outputs that the plan was asked for, by name.
+        plan: what was bound.
+        operations: the catalogue's operations, by which it was.
+        soft: whether calls pass gates.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class Program:
         main = plan.main
         self.modes = bank.modes
         binder = _Binder(plan, operations, bank, soft, main, shapes)
-        self._soft = soft
+        self.plan, self.operations, self.soft = plan, operations, soft
         self._slots = binder.slots
         self._code = binder.compile(main.steps)
         self._output = binder.slots[main.output]
@@ -98,7 +101,7 @@ class Program:
         return values[self._output], {name: values[slot] for name, slot in self._outputs.items()}
 
     def _values(self, inputs: Mapping[str, Tensor | None], gates: Gates | None) -> list[Any]:
-        if self._soft != (gates is not None):
+        if self.soft != (gates is not None):
             raise ValueError("gates are given exactly when the program was built with soft=True")
         values: list[Any] = [None] * (1 + len(self._slots))
         values[_GATES_SLOT] = gates

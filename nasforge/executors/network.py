@@ -56,10 +56,14 @@ class SequenceCore(Core, ABC):
 
 
 class GraphCore(SequenceCore):
-    """A core that interprets a plan; its state is its last output ``[batch, width]``."""
+    """A core that interprets a plan; its state is its last output ``[batch, width]``.
+
+    Attributes:
+        program: what is interpreted.
+    """
 
     def __init__(self, program: Program) -> None:
-        self._program = program
+        self.program = program
         self.width = program.shape[-1]
         self.parameters = program.parameters
 
@@ -69,7 +73,7 @@ class GraphCore(SequenceCore):
 
     def __call__(self, inputs: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
         """See `SequenceCore`."""
-        outputs = self._program({"inputs": inputs, "state": state, "mask": mask})
+        outputs = self.program({"inputs": inputs, "state": state, "mask": mask})
         return outputs, outputs[-1]
 
 

@@ -27,6 +27,7 @@ class SharedWeightsOptions(ExecutorOptions):
         norms: which statistics batch norms take when rewards are measured: those of the ``batch``, or ``running``
             averages over all architectures of the search (the authors' code for macro networks), which fit none of
             them. Candidates are ranked with averages of their own either way.
+        backend: see `ExecutorOptions`.
         recipe: how the weights are trained. Each task has its own keys and its own defaults for the search, so the
             run spec reads this block with the task's recipe model; here it stays null.
     """
@@ -41,6 +42,10 @@ def _refusal(config: SharedWeightsOptions, supergraph: Supergraph, operations: M
     uses = [node.operation for t in supergraph.templates.values() for node in t.nodes.values() if node.operation]
     if config.norms == "running" and not any(operations[use.name].normalises for use in uses):
         return "`norms: running` would mean nothing: the networks of this space have no batch norms"
+    if config.backend == "interpreter" and not any(
+        node.role == "scan" for t in supergraph.templates.values() for node in t.nodes.values()
+    ):
+        return "`backend: interpreter` would mean nothing: the networks of this space have no recurrent cell"
     return ""
 
 

@@ -20,6 +20,7 @@ from nasforge.executors.base import Executor
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Addition, Core, Network
 from nasforge.executors.options import SharedWeightsOptions
+from nasforge.executors.recurrent import RecurrentBackend, recurrent_core
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import Supergraph
 from nasforge.recipe import Recipe
@@ -61,6 +62,7 @@ class SharedWeights(Executor):
         self._supergraph = supergraph
         self._operations = operations
         self._task, self._recipe, self._seed = task, recipe, seed
+        self._backend = RecurrentBackend() if config.backend == "auto" else None
         self._running = config.norms == "running"
         self._shapes = task.input_shapes(config.hidden)
         self._bank = WeightBank(seed, init_range=recipe.init_range, device=device)
@@ -85,7 +87,14 @@ class SharedWeights(Executor):
 
     def _bound(self, architecture: Architecture) -> Network:
         core, whole = cores(
-            self._supergraph, architecture, self._operations, self._task, self._recipe, self._bank, self._shapes
+            self._supergraph,
+            architecture,
+            self._operations,
+            self._task,
+            self._recipe,
+            self._bank,
+            self._shapes,
+            self._backend,
         )
         shell, addition = self._shell_for(core), None
         if whole is not None:
@@ -171,13 +180,15 @@ def cores(
     recipe: Recipe,
     bank: WeightBank,
     shapes: Mapping[str, Shape],
+    backend: RecurrentBackend | None,
 ) -> tuple[Core, Core | None]:
     """A child on weights of `bank`, and the same child with the outputs that training asks for, where it asks for some.
 
     Raises:
         SpaceError: the networks have no such output.
     """
-    core = task.core(Program(plan_architecture(supergraph, architecture), operations, bank, shapes))
+    program = Program(plan_architecture(supergraph, architecture), operations, bank, shapes)
+    core = recurrent_core(task.core(program), backend)
     if not recipe.training_outputs:
         return core, None
     whole = plan_architecture(supergraph, architecture, recipe.training_outputs)
@@ -194,13 +205,16 @@ def standalone(
     width: int,
     seed: int,
     device: str = "cpu",
+    backend: RecurrentBackend | None = None,
 ) -> Network:
     """A derived network: the open wires of `architecture` only, with fresh weights of its own.
 
-    Args: as for `SharedWeights`; `width` is the number of features where the space does not say it. Two architectures
-        with one seed start from equal weights wherever their nodes' keys agree.
+    Args: as for `SharedWeights`; `width` is the number of features where the space does not say it, `backend` says
+        how recurrent cells run, None for the interpreter. Two architectures with one seed start from equal weights
+        wherever their nodes' keys agree.
     """
     bank = WeightBank(seed, init_range=recipe.init_range, device=device)
-    core, whole = cores(supergraph, architecture, operations, task, recipe, bank, task.input_shapes(width))
+    shapes = task.input_shapes(width)
+    core, whole = cores(supergraph, architecture, operations, task, recipe, bank, shapes, backend)
     addition = None if whole is None else Addition(whole, task.training_shell(whole, recipe, seed))
     return Network(task.shell(core.width, recipe, seed), core, addition=addition)

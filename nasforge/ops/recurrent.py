@@ -90,11 +90,28 @@ def clip_norm(x, max_norm):
 '''
 
 OPERATIONS: tuple[Operation, ...] = (
-    activation("tanh", "hyperbolic tangent", f"{_TORCH}:tanh", "torch.tanh({x})"),
-    activation("relu", "rectifier max(x, 0)", f"{_TORCH}:relu", "torch.relu({x})"),
-    activation("sigmoid", "logistic function", f"{_TORCH}:sigmoid", "torch.sigmoid({x})"),
+    activation(
+        "tanh", "hyperbolic tangent", f"{_TORCH}:tanh", "torch.tanh({x})", derivative=f"{_TORCH}:tanh_derivative"
+    ),
+    activation(
+        "relu", "rectifier max(x, 0)", f"{_TORCH}:relu", "torch.relu({x})", derivative=f"{_TORCH}:relu_derivative"
+    ),
+    activation(
+        "sigmoid",
+        "logistic function",
+        f"{_TORCH}:sigmoid",
+        "torch.sigmoid({x})",
+        derivative=f"{_TORCH}:sigmoid_derivative",
+    ),
     replace(
-        activation("identity", "x itself", f"{_TORCH}:identity", "{x}", flops_per_element=0),
+        activation(
+            "identity",
+            "x itself",
+            f"{_TORCH}:identity",
+            "{x}",
+            flops_per_element=0,
+            derivative=f"{_TORCH}:identity_derivative",
+        ),
         families=("activation", "image"),
     ),
     Operation(

@@ -14,6 +14,8 @@ from nasforge.components import NoOptions
 from nasforge.ops.recurrent import ClipNormOptions, ProjectionOptions
 
 Unary = Callable[[Tensor], Tensor]
+Derivative = Callable[[Tensor, Tensor], Tensor]
+"""From the input and the output of an activation to its derivative there."""
 
 
 def tanh(config: NoOptions) -> Unary:
@@ -38,6 +40,26 @@ def identity(config: NoOptions) -> Unary:
 
 def _itself(x: Tensor) -> Tensor:
     return x
+
+
+def tanh_derivative(config: NoOptions) -> Derivative:
+    """1 - y^2."""
+    return lambda x, y: 1 - y * y
+
+
+def relu_derivative(config: NoOptions) -> Derivative:
+    """1 where y > 0, else 0; 1 at NaN, as autograd has it."""
+    return lambda x, y: torch.where(y <= 0, 0.0, 1.0).to(y.dtype)
+
+
+def sigmoid_derivative(config: NoOptions) -> Derivative:
+    """y * (1 - y)."""
+    return lambda x, y: y * (1 - y)
+
+
+def identity_derivative(config: NoOptions) -> Derivative:
+    """1."""
+    return lambda x, y: torch.ones_like(x)
 
 
 def projection(config: ProjectionOptions) -> Callable[..., Tensor]:

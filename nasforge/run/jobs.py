@@ -14,6 +14,7 @@ from nasforge.components import Options, Stage
 from nasforge.controllers.base import Controller
 from nasforge.errors import RunFailedError
 from nasforge.executors.network import Core, Network
+from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import standalone
 from nasforge.executors.training import Trainer
 from nasforge.export.files import exported_files
@@ -66,6 +67,11 @@ class Workshop:
     def final_graph(self) -> Supergraph:
         """The final stage of the space."""
         return compile_space(self.spec, "final", self.operations)
+
+    @cached_property
+    def _backend(self) -> RecurrentBackend | None:
+        """How the networks that are trained from scratch run, where they are recurrent cells."""
+        return RecurrentBackend() if self.spec.executor.backend == "auto" else None
 
     def run(self, job: Job, emit: Emit) -> dict[str, bytes]:
         """Do `job` and return the files that it leaves."""
@@ -153,6 +159,7 @@ class Workshop:
             width=spec.train.hidden,
             seed=derive(spec.seed, "final weights"),
             device=self.device,
+            backend=self._backend,
         )
 
     def _fit(self, network: Network, epochs: int, emit: Emit, title: str) -> Trainer:

@@ -32,6 +32,7 @@ from nasforge.data.files import write_text_atomically
 from nasforge.executors.resolve import operation_function
 from nasforge.graph.supergraph import OperationUse
 from nasforge.graph.uses import operation_options, parameter_set
+from nasforge.resolve import resolve
 
 _SEQUENCES = (2, 3)
 """Time steps and sequences of the values that the checks use."""
@@ -248,6 +249,19 @@ def _float64_and_float32_are_kept(bound: _Bound) -> None:
         assert found == dtype, f"{bound.operation.name}: turns {dtype} into {found}"
 
 
+def _derivative_is_that_of_autograd(bound: _Bound) -> None:
+    if not bound.operation.derivative:
+        return
+    derivative: Function = resolve(bound.operation.derivative)(bound.config)
+    for seed in range(5):
+        (value,), _ = bound.values(seed)
+        assert value is not None
+        x = value.requires_grad_()
+        y = bound.function(x)
+        (expected,) = torch.autograd.grad(y.sum(), x)
+        _assert_close(bound, derivative(x.detach(), y.detach()), expected, "autograd ('derivative')")
+
+
 def _assert_close(bound: _Bound, found: Tensor, expected: Tensor, what: str) -> None:
     same = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-10, atol=1e-12, equal_nan=True)
     assert same, f"{bound.operation.name}: {what} does not give what 'build' gives:\n{found}\n{expected}"
@@ -264,6 +278,7 @@ CHECKS: Mapping[str, Callable[[_Bound], None]] = {
         _memory_format_is_kept,
         _gradients_are_finite,
         _float64_and_float32_are_kept,
+        _derivative_is_that_of_autograd,
     )
 }
 """The checks of one use of an operation, by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from helpers import OPERATIONS, cell, recipe, samples
@@ -10,6 +12,7 @@ from torch import Tensor
 from nasforge.executors import shared
 from nasforge.executors.network import Network
 from nasforge.executors.options import SharedWeightsOptions
+from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import SharedWeights, standalone
 from nasforge.graph.supergraph import Supergraph
 from nasforge.kinds.recurrent_cell import SHARE_KEYS
@@ -18,8 +21,15 @@ from nasforge.tasks.language_model import LanguageModel
 WIDTH = 4
 
 
-def executor(supergraph: Supergraph, task: LanguageModel, seed: int = 1) -> SharedWeights:
-    return SharedWeights(supergraph, OPERATIONS, task, recipe(), SharedWeightsOptions(hidden=WIDTH), seed=seed)
+Backend = Literal["interpreter", "auto"]
+
+
+def executor(
+    supergraph: Supergraph, task: LanguageModel, seed: int = 1, backend: Backend = "interpreter"
+) -> SharedWeights:
+    # What is claimed here to the bit holds for each backend; between them it holds up to rounding (test_fused.py).
+    config = SharedWeightsOptions(hidden=WIDTH, backend=backend)
+    return SharedWeights(supergraph, OPERATIONS, task, recipe(), config, seed=seed)
 
 
 def step(network: Network, task: LanguageModel) -> tuple[Tensor, dict[str, Tensor]]:
@@ -30,13 +40,17 @@ def step(network: Network, task: LanguageModel) -> tuple[Tensor, dict[str, Tenso
     return loss, dict(zip(names, gradients, strict=True))
 
 
+@pytest.mark.parametrize("backend", ["interpreter", "auto"])
 @pytest.mark.parametrize("share", SHARE_KEYS)
-def test_child_of_the_supernet_equals_the_derived_network_bit_for_bit(share: str, task: LanguageModel) -> None:
+def test_child_of_the_supernet_equals_the_derived_network_bit_for_bit(
+    share: str, backend: Backend, task: LanguageModel
+) -> None:
     supergraph = cell(5, share)
-    supernet = executor(supergraph, task)
+    supernet = executor(supergraph, task, backend=backend)
+    fused = RecurrentBackend() if backend == "auto" else None
     for architecture in samples(supergraph.space, 34, seed=4):
         child = supernet.network(architecture)
-        derived = standalone(supergraph, architecture, OPERATIONS, task, recipe(), width=WIDTH, seed=99)
+        derived = standalone(supergraph, architecture, OPERATIONS, task, recipe(), width=WIDTH, seed=99, backend=fused)
         assert list(derived.parameters) == list(child.parameters)
         assert not all(torch.equal(p, derived.parameters[name]) for name, p in child.parameters.items())
         derived.load_values(child.copy_values())

@@ -136,6 +136,7 @@ TEXT = "task: {kind: language_model, corpus: pydocs}\n"
             "`drop_path` would drop nothing",
         ),
         (RECURRENT + "  nodes: 2\n" + TEXT + "executor: {kind: shared_weights, norms: running}\n", 8, "no batch norms"),
+        (MACRO + TASK + "executor: {kind: shared_weights, backend: interpreter}\n", 8, "no recurrent cell"),
     ],
 )
 def test_what_would_mean_nothing_is_refused_before_training(text: str, line: int, message: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
         f"{_FUNCTIONS}:gelu",
         "F.gelu({x})",
         flops_per_element=5,
+        derivative=f"{_FUNCTIONS}:gelu_derivative",
     ),
     activation(
         "swish",
@@ -34,6 +35,7 @@ OPERATIONS: tuple[Operation, ...] = (
         f"{_FUNCTIONS}:swish",
         "F.silu({x})",
         flops_per_element=2,
+        derivative=f"{_FUNCTIONS}:swish_derivative",
     ),
     activation(
         "softsign",
@@ -41,8 +43,9 @@ OPERATIONS: tuple[Operation, ...] = (
         f"{_FUNCTIONS}:softsign",
         "F.softsign({x})",
         flops_per_element=3,
+        derivative=f"{_FUNCTIONS}:softsign_derivative",
     ),
-    activation("sine", "sin(x)", f"{_FUNCTIONS}:sine", "torch.sin({x})"),
+    activation("sine", "sin(x)", f"{_FUNCTIONS}:sine", "torch.sin({x})", derivative=f"{_FUNCTIONS}:sine_derivative"),
     activation(
         "leaky_relu",
         "x, or slope x where x is negative (Maas et al. 2013)",
@@ -50,6 +53,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "F.leaky_relu({x}, {slope})",
         config=LeakyReluOptions,
         flops_per_element=2,
+        derivative=f"{_FUNCTIONS}:leaky_relu_derivative",
     ),
 )
 
