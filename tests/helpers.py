@@ -26,6 +26,7 @@ from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
+    from nasforge.executors.team import Team
     from nasforge.tasks.language_model import LanguageModel
     from nasforge.tasks.options import LanguageModelRecipe
 
@@ -190,14 +191,15 @@ def write_corpus(folder: Path, *, train: int = 60, valid: int = 25, test: int = 
     return folder
 
 
-def language_model(folder: Path, **options: Any) -> LanguageModel:
+def language_model(folder: Path, *, team: Team | None = None, **options: Any) -> LanguageModel:
     """The task of the three files in `folder`; rewards are read from 3 sequences of 5 words unless told otherwise."""
+    from nasforge.executors.team import ALONE
     from nasforge.tasks.language_model import LanguageModel
     from nasforge.tasks.options import LanguageModelOptions
 
     corpus = {"train": "train.txt", "valid": "valid.txt", "test": "test.txt"}
     block = {"corpus": corpus, "reward_batch_size": 3, "reward_bptt": 5, "streams": 4, **options}
-    return LanguageModel(LanguageModelOptions.model_validate(block), folder, seed=0)
+    return LanguageModel(LanguageModelOptions.model_validate(block), folder, seed=0, team=team or ALONE)
 
 
 PLAIN = {

@@ -11,6 +11,7 @@ from random_specs import CATALOGUE
 
 from nasforge.executors.network import Network
 from nasforge.executors.shared import standalone
+from nasforge.executors.team import ALONE, Team
 from nasforge.graph.supergraph import Supergraph
 from nasforge.tasks.image_classification import ImageClassification
 from nasforge.tasks.image_options import ImageClassificationOptions, ImageRecipe
@@ -33,12 +34,12 @@ CELLS: dict[str, Any] = {
 }
 
 
-def task_of(folder: Path, **options: Any) -> ImageClassification:
+def task_of(folder: Path, *, team: Team = ALONE, **options: Any) -> ImageClassification:
     config = ImageClassificationOptions.model_validate(
         {"data": {"npz": "rows.npz"}, "valid_fraction": 0.2, "reward_batch_size": 9, "evaluation_batch_size": 7}
         | options
     )
-    return ImageClassification(config, folder, seed=1)
+    return ImageClassification(config, folder, seed=1, team=team)
 
 
 def recipe(**options: Any) -> ImageRecipe:

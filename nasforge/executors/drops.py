@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nasforge.executors.team import ALONE, Team
+
 
 @dataclass
 class DropMode:
@@ -24,20 +26,22 @@ class DropMode:
     Attributes:
         rate: the probability that a value of share 1 is dropped.
         generator: on the CPU, so that devices agree; None where nothing is dropped.
+        team: which part of the whole batch the values are.
     """
 
     rate: float = 0.0
     generator: torch.Generator | None = None
+    team: Team = ALONE
 
     @contextmanager
-    def set(self, rate: float, seed: int) -> Iterator[None]:
-        """Another rate for a while; `seed` says what is dropped."""
-        before = self.rate, self.generator
-        self.rate, self.generator = rate, torch.Generator().manual_seed(seed)
+    def set(self, rate: float, seed: int, team: Team = ALONE) -> Iterator[None]:
+        """Another rate for a while; `seed` says what of the whole batch of `team` is dropped."""
+        before = self.rate, self.generator, self.team
+        self.rate, self.generator, self.team = rate, torch.Generator().manual_seed(seed), team
         try:
             yield
         finally:
-            self.rate, self.generator = before
+            self.rate, self.generator, self.team = before
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class DropPath:
         if self.mode.rate == 0:
             return value
         keep = 1 - self.mode.rate * self.share
-        kept = torch.empty(len(value), *(1 for _ in value.shape[1:]))
-        kept = kept.bernoulli_(keep, generator=self.mode.generator).div_(keep)
+        ones = [1] * (value.dim() - 1)
+        kept = self.mode.team.drawn(
+            len(value), lambda n: torch.empty(n, *ones).bernoulli_(keep, generator=self.mode.generator).div_(keep)
+        )
         return value * kept.to(value)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nasforge.executors.bank import Modes
 from nasforge.executors.interpreter import Program
 from nasforge.executors.norms import Use
+from nasforge.executors.team import ALONE, Team
 
 
 class Core:
@@ -157,12 +158,12 @@ class Network:
                 yield
 
     @contextmanager
-    def dropping(self, rate: float, seed: int) -> Iterator[None]:
-        """Drop-path with a rate, for as long as the context lasts; `seed` says what is dropped."""
+    def dropping(self, rate: float, seed: int, team: Team = ALONE) -> Iterator[None]:
+        """Drop-path with a rate, for as long as the context lasts; `seed` says what `team` drops."""
         if self.core.modes is None or not rate:
             yield
         else:
-            with self.core.modes.drops.set(rate, seed):
+            with self.core.modes.drops.set(rate, seed, team):
                 yield
 
     @contextmanager

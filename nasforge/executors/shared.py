@@ -63,6 +63,7 @@ class SharedWeights(Executor):
         self._operations = operations
         self._task, self._recipe, self._seed = task, recipe, seed
         self._backend = RecurrentBackend() if config.backend == "auto" else None
+        self._own_task = task.alone()
         self._running = config.norms == "running"
         self._shapes = task.input_shapes(config.hidden)
         self._bank = WeightBank(seed, init_range=recipe.init_range, device=device)
@@ -120,7 +121,8 @@ class SharedWeights(Executor):
         """See `Executor`: running statistics are averages over `CALIBRATION_STEPS` training batches.
 
         Weights are inherited. The statistics in the bank are scratch, and those of the last child; where they are those
-        that the search moved, they are put back at the next call.
+        that the search moved, they are put back at the next call. The batches are those of one rank, the same on each,
+        whichever of a team calibrates the child.
         """
         network = self.network(architecture)
         if not network.core.statistics:
@@ -131,7 +133,7 @@ class SharedWeights(Executor):
             for step in range(CALIBRATION_STEPS):
                 moving = replace(network, train_norms="update", momentum=1 / (step + 1), addition=None)
                 seed = derive(self._seed, "calibration")
-                self._items_of_batch = self._task.loss(moving, self._recipe, step, None, seed).count
+                self._items_of_batch = self._own_task.loss(moving, self._recipe, step, None, seed).count
         return replace(network, evaluate_norms="fixed")
 
     def calibration_items(self) -> int:

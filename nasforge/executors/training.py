@@ -1,5 +1,7 @@
 """Weight steps: gradient, guard, clipping, schedule and update over active parameters only.
 
+Of a task with a team, every rank does the step on its part of the batch, with the mean of all gradients.
+
 One trainer serves shared weights and standalone children alike: each step is given the networks that take part. What a
 network does not name is not touched: no gradient, no weight decay, no momentum.
 """
@@ -26,7 +28,7 @@ class StepReport:
 
     Attributes:
         loss: mean data loss over the networks; not finite where the step was skipped for it.
-        count: items of the batch.
+        count: items of the batch, of all ranks together.
         gradient_norm: global norm before clipping.
         skipped: whether the gradient was not finite, so that nothing moved and the carried state was reset.
     """
@@ -77,7 +79,7 @@ class Trainer:
     """The optimiser and the position in the data of one training.
 
     Args:
-        task: gives losses.
+        task: gives losses; its team does the steps together.
         recipe: optimiser and schedule.
         total_steps: the length of the training, for the schedule.
         seed: derives masks and the order of the data.
@@ -90,6 +92,7 @@ class Trainer:
 
     def __init__(self, task: Task, recipe: Recipe, total_steps: int, *, seed: int) -> None:
         self._task = task
+        self._team = task.team
         self._recipe = recipe
         self._total_steps = total_steps
         self._seed = seed
@@ -106,16 +109,18 @@ class Trainer:
         if len(self._states) != len(networks):
             self._states = [None] * len(networks)
         active: dict[nn.Parameter, None] = {}
-        loss, count, states = 0.0, 0, []
+        loss, count, states, rate = 0.0, 0, [], self._drop_rate()
         for network, state in zip(networks, self._states, strict=True):
-            with network.dropping(self._drop_rate(), derive(self._seed, "drop path", self.step_number)):
+            with network.dropping(rate, derive(self._seed, "drop path", self.step_number), self._team):
                 result = self._task.loss(network, self._recipe, self.step_number, state, self._seed)
             (result.total / len(networks)).backward()  # type: ignore[no-untyped-call]
             loss += float(result.data) / len(networks)
-            count = result.count
+            count = result.count * self._team.size
             states.append(result.state)
             active.update(dict.fromkeys(network.trained.values()))
         parameters = [parameter for parameter in active if parameter.grad is not None]
+        if self._team.size > 1:
+            loss = self._averaged(loss, parameters, networks)
         norm = float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         skipped = not (math.isfinite(norm) and math.isfinite(loss))
         if not skipped:
@@ -134,6 +139,23 @@ class Trainer:
         self.skipped += skipped
         self.items += count
         return StepReport(loss, count, norm, skipped)
+
+    def _averaged(self, loss: float, parameters: Sequence[nn.Parameter], networks: Sequence[Network]) -> float:
+        """Average gradients over the ranks, in place; returns the mean loss, so that all skip the same steps.
+
+        Running statistics that the step moved are averaged too: ranks see different images and would drift apart. They
+        are linear in those of the batches, so that it is all the same how often this is done.
+        """
+        told = torch.tensor(loss, device=parameters[0].device)
+        moved = dict.fromkeys(
+            value
+            for network in networks
+            if network.train_norms == "update"
+            for value in network.core.statistics.values()
+        )
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self._team.average([*gradients, *moved, told])
+        return float(told)
 
     def _drop_rate(self) -> float:
         return self._recipe.drop_rate(min(1.0, (self.step_number + 1) / self._total_steps))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from nasforge.executors.base import Executor
 from nasforge.space.architecture import Architecture
@@ -46,10 +47,10 @@ def rank(
 ) -> Iterator[Report]:
     """Score `candidates` on the whole validation split and fill `ranking`, best first.
 
-    Candidates whose score is not finite are reported and left out.
+    Candidates whose score is not finite are reported and left out. The ranks of a team score one candidate each at a
+    time.
     """
-    for index, (architecture, digest) in enumerate(candidates):
-        score = task.evaluate(executor.calibrated(architecture), "valid", exact=False)
+    for index, (architecture, digest, score) in enumerate(_scored(candidates, executor, task)):
         finite = math.isfinite(score.value)
         if finite:
             ranking.append(Candidate(architecture, digest, score))
@@ -58,6 +59,18 @@ def rank(
         yield Event("candidate", {**facts, "proxy": proxy, "direction": task.metric.direction})
         yield Tick("ranking candidates (proxy)", index + 1, len(candidates), {task.metric.name: score.value})
     ranking.sort(key=lambda candidate: _order(candidate.proxy, task.metric))
+
+
+def _scored(
+    candidates: list[tuple[Architecture, str]], executor: Executor, task: Task
+) -> Iterator[tuple[Architecture, str, Score]]:
+    def score(begin: int, i: int) -> Score:
+        return task.evaluate(executor.calibrated(candidates[begin + i][0]), "valid", exact=False)
+
+    for begin in range(0, len(candidates), task.team.size):
+        group = candidates[begin : begin + task.team.size]
+        for (architecture, digest), found in zip(group, task.scores(len(group), partial(score, begin)), strict=True):
+            yield architecture, digest, found
 
 
 def _order(score: Score, metric: Metric) -> float:

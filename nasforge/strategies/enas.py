@@ -15,7 +15,7 @@ Deviations from the paper and from the reference codes: docs/enas.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from nasforge.controllers.base import Controller
@@ -24,6 +24,7 @@ from nasforge.executors.training import Trainer
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Strategy, Tick
+from nasforge.tasks.base import Score
 
 REPORT_EVERY = 50
 """Weight steps between two entries of the journal."""
@@ -78,9 +79,7 @@ class Enas(Strategy):
         for step in range(n_steps):
             proposals = self.controller.propose(self.config.candidates_per_step)
             scored: list[tuple[Architecture, float]] = []
-            for architecture in proposals:
-                network = self.executor.network(architecture)
-                score = self.task.score_minibatch(network, self._windows, derive(self.seed, "rewards"))
+            for architecture, score in zip(proposals, self._scores(proposals), strict=True):
                 self.cost.evaluations += 1
                 self.cost.evaluated_items += score.count
                 reward = self.task.reward(score)
@@ -107,3 +106,12 @@ class Enas(Strategy):
             shown = {"reward": report.reward, "entropy": report.entropy}
             yield Tick(f"controller, epoch {epoch + 1}/{self.config.epochs}", step + 1, n_steps, shown)
             yield Event("controller_step", facts)
+
+    def _scores(self, proposals: Sequence[Architecture]) -> list[Score]:
+        """Each on the minibatch of this controller step; a team shares them out."""
+
+        def score(i: int) -> Score:
+            network = self.executor.network(proposals[i])
+            return self.task.score_minibatch(network, self._windows, derive(self.seed, "rewards"))
+
+        return self.task.scores(len(proposals), score)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nasforge.executors.team import ALONE, Team
 from nasforge.seeds import derive
 
 
-def augment(images: Tensor, seed: int, *, flip: bool, crop_padding: int, cutout: int) -> Tensor:
+def augment(images: Tensor, seed: int, *, flip: bool, crop_padding: int, cutout: int, team: Team = ALONE) -> Tensor:
     """Crop, mirror and cut out, in this order; a number of 0 leaves a change out.
 
     Args:
@@ -24,16 +25,17 @@ def augment(images: Tensor, seed: int, *, flip: bool, crop_padding: int, cutout:
         flip: whether half of the images are mirrored.
         crop_padding: as for `random_crop`.
         cutout: as for `random_cutout`.
+        team: `images` are one rank's part of its batch; so in all functions here.
 
     Returns:
         New images of the same shape, or `images` where nothing is to be done.
     """
     if crop_padding:
-        images = random_crop(images, crop_padding, seed)
+        images = random_crop(images, crop_padding, seed, team)
     if flip:
-        images = random_flip(images, seed)
+        images = random_flip(images, seed, team)
     if cutout:
-        images = random_cutout(images, cutout, seed)
+        images = random_cutout(images, cutout, seed, team)
     return images
 
 
@@ -53,22 +55,26 @@ def normalise(images: Tensor, mean: Sequence[float], deviation: Sequence[float])
     return (floats - floats.new_tensor(mean).view(shape)) / floats.new_tensor(deviation).view(shape)
 
 
-def random_flip(images: Tensor, seed: int) -> Tensor:
+def random_flip(images: Tensor, seed: int, team: Team = ALONE) -> Tensor:
     """Mirror each image, left to right, with probability one half. Images are `(batch, channels, height, width)`."""
-    flipped = torch.rand(len(images), generator=_generator(seed, "flip")) < 0.5
+    generator = _generator(seed, "flip")
+    flipped = team.drawn(len(images), lambda n: torch.rand(n, generator=generator)) < 0.5
     return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(3), images)
 
 
-def random_crop(images: Tensor, padding: int, seed: int) -> Tensor:
+def random_crop(images: Tensor, padding: int, seed: int, team: Team = ALONE) -> Tensor:
     """Put `padding` pixels of 0 around each image and cut a part of the old size out, at a uniformly drawn place.
 
     Args:
         images: `(batch, channels, height, width)`.
         padding: pixels on each of the four sides.
         seed: of this batch.
+        team: see `augment`.
     """
     batch, channels, height, width = images.shape
-    corners = torch.randint(2 * padding + 1, (batch, 2), generator=_generator(seed, "crop")).to(images.device)
+    generator = _generator(seed, "crop")
+    corners = team.drawn(batch, lambda n: torch.randint(2 * padding + 1, (n, 2), generator=generator))
+    corners = corners.to(images.device)
     padded = torch.nn.functional.pad(images, (padding,) * 4)
     rows = corners[:, :1] + torch.arange(height, device=images.device)
     columns = corners[:, 1:] + torch.arange(width, device=images.device)
@@ -77,7 +83,7 @@ def random_crop(images: Tensor, padding: int, seed: int) -> Tensor:
     return padded[which, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
-def random_cutout(images: Tensor, size: int, seed: int) -> Tensor:
+def random_cutout(images: Tensor, size: int, seed: int, team: Team = ALONE) -> Tensor:
     """Set a square to 0 in all channels; its centre is a uniformly drawn pixel, and what lies outside is lost.
 
     DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017).
@@ -86,15 +92,19 @@ def random_cutout(images: Tensor, size: int, seed: int) -> Tensor:
         images: `(batch, channels, height, width)`.
         size: side of the square in pixels; it begins `size // 2` pixels before its centre.
         seed: of this batch.
+        team: see `augment`.
     """
     batch, _, height, width = images.shape
     generator = _generator(seed, "cutout")
-    inside = []
-    for length in (height, width):
-        start = (torch.randint(length, (batch, 1), generator=generator) - size // 2).to(images.device)
+
+    def inside(length: int) -> Tensor:
+        centre = team.drawn(batch, lambda n: torch.randint(length, (n, 1), generator=generator))
+        start = (centre - size // 2).to(images.device)
         place = torch.arange(length, device=images.device)
-        inside.append((place >= start) & (place < start + size))
-    return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.0)
+        return (place >= start) & (place < start + size)
+
+    rows, columns = inside(height), inside(width)
+    return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
 
 
 def _generator(seed: int, purpose: str) -> torch.Generator:

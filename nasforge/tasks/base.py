@@ -6,16 +6,19 @@ integer), for losses of a network on a batch, and for scores.
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
 from nasforge.components import Shape
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Core, Network
+from nasforge.executors.team import ALONE, Team
 
 Split = Literal["train", "valid", "test"]
 
@@ -97,13 +100,31 @@ class DescribesImages(Protocol):
 
 
 class Task(ABC):
-    """Base class; subclasses are final and built as ``Task(config, base_folder, seed, device)``.
+    """Base class; subclasses are final and built as ``Task(config, base_folder, seed=, device=, team=)``.
 
     Attributes:
         metric: what `evaluate` reports.
+        team: the processes that train together. Batches of training are those of the whole team, ``size`` times those
+            of the recipe, and `loss` takes this rank's part; scores are each rank's own.
     """
 
     metric: Metric
+    team: Team = ALONE
+
+    def alone(self) -> Self:
+        """The same task for what each rank does by itself: batches as of a team of one."""
+        own = copy.copy(self)
+        own.team = ALONE
+        return own
+
+    def scores(self, n: int, score: Callable[[int], Score]) -> list[Score]:
+        """``score(i)`` for `i` from 0 to ``n - 1``, in order; a team shares them out, and every rank gets all."""
+        if self.team.size == 1:
+            return [score(i) for i in range(n)]
+        rows = self.team.share(n, lambda i: _numbers(score(i)), 4)
+        return [
+            Score(value, loss, int(count), None if math.isnan(error) else error) for value, loss, count, error in rows
+        ]
 
     @abstractmethod
     def facts(self) -> Mapping[str, Any]:
@@ -133,15 +154,22 @@ class Task(ABC):
 
     @abstractmethod
     def steps_per_epoch(self, recipe: Any) -> int:
-        """Number of training batches of one pass, at least 1."""
+        """Number of training batches of one pass, at least 1.
+
+        Raises:
+            DataError: the data does not fill one batch of the whole team.
+        """
 
     @abstractmethod
     def loss(self, network: Network, recipe: Any, step: int, state: Any, seed: int) -> StepLoss:
-        """The loss of `network` on training batch number `step`, counted from 0 over all epochs.
+        """The loss of `network` on this rank's part of training batch number `step`, counted from 0 over all epochs.
+
+        The mean over the ranks is the loss on the whole batch: parts are equally large, and masks are cut from those of
+        the whole batch (`Team.drawn`).
 
         Args:
             network: the model; its parameters get gradients through ``total.backward()``.
-            recipe: batch size and regularisers.
+            recipe: batch size of one rank, and regularisers.
             step: the number of the batch; the first of an epoch ignores `state`.
             state: `StepLoss.state` of the batch before, or None after a reset.
             seed: derives the batch's dropout masks and order.
@@ -176,3 +204,8 @@ class Task(ABC):
     @abstractmethod
     def reference_cores(self, width: int, parameters: int, seed: int) -> Mapping[str, Any]:
         """Well-known networks of about `parameters` weights (shell included), by name, as cores (see `Network`)."""
+
+
+def _numbers(score: Score) -> tuple[float, float, float, float]:
+    error = math.nan if score.standard_error is None else score.standard_error
+    return score.value, score.loss, score.count, error

@@ -18,8 +18,10 @@ from torch.nn import functional as F
 
 from nasforge.components import Shape
 from nasforge.data.images import channel_statistics
+from nasforge.errors import DataError
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Core, ImageCore, Network
+from nasforge.executors.team import ALONE, Team
 from nasforge.seeds import derive
 from nasforge.tasks.augment import augment, normalise
 from nasforge.tasks.auxiliary import AuxiliaryClassifier
@@ -44,8 +46,11 @@ class ImageClassification(Task):
 
     metric = Metric("accuracy", "max")
 
-    def __init__(self, config: ImageClassificationOptions, base: Path, *, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self, config: ImageClassificationOptions, base: Path, *, seed: int, device: str = "cpu", team: Team = ALONE
+    ) -> None:
         self._config = config
+        self.team = team
         self._device = torch.device(device)
         self._data = used_images(config, base)
         parts = used_split(self._data, config, derive(seed, "split"))
@@ -96,7 +101,13 @@ class ImageClassification(Task):
 
     def steps_per_epoch(self, recipe: ImageRecipe) -> int:
         """Full batches; the images that are left over are others in every epoch."""
-        return max(1, self._n_train(recipe) // recipe.batch_size)
+        batch, there = recipe.batch_size * self.team.size, self._n_train(recipe)
+        if self.team.size > 1 and there < batch:
+            raise DataError(
+                f"{self._data.name}: {there:,} training images, too few for batch_size: {recipe.batch_size} on each of "
+                f"{self.team.size} ranks"
+            )
+        return max(1, there // batch)
 
     def _n_train(self, recipe: ImageRecipe) -> int:
         """How many images train: the first of the part, which hold every class by its share."""
@@ -104,7 +115,7 @@ class ImageClassification(Task):
         return there if recipe.train_images is None else min(there, recipe.train_images)
 
     def _batch(self, recipe: ImageRecipe, step: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Pixels and labels of a training batch."""
+        """Pixels and labels of this rank's part of a training batch."""
         per_epoch = self.steps_per_epoch(recipe)
         epoch, position = divmod(step, per_epoch)
         pixels, labels = self._parts["train"]
@@ -112,7 +123,8 @@ class ImageClassification(Task):
         if self._order is None or self._order[0] != key:
             generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
             self._order = key, torch.randperm(key[2], generator=generator).to(self._device)
-        chosen = self._order[1][position * recipe.batch_size : (position + 1) * recipe.batch_size]
+        begin = position * recipe.batch_size * self.team.size
+        chosen = self._order[1][begin:][self.team.rows(recipe.batch_size)]
         return pixels[chosen], labels[chosen]
 
     def _inputs(self, pixels: Tensor) -> Tensor:
@@ -129,6 +141,7 @@ class ImageClassification(Task):
             flip=recipe.flip,
             crop_padding=recipe.crop_padding,
             cutout=recipe.cutout,
+            team=self.team,
         )
         auxiliary: Tensor | None = None
         with network.training():
@@ -141,8 +154,9 @@ class ImageClassification(Task):
                 pooled, auxiliary = features.mean((2, 3)), network.addition.shell(outputs[AUXILIARY])
         if recipe.dropout:
             generator = torch.Generator().manual_seed(derive(seed, "dropout", step))
-            keep = torch.empty(pooled.shape).bernoulli_(1 - recipe.dropout, generator=generator)
-            pooled = pooled * keep.div_(1 - recipe.dropout).to(pooled)
+            kept, (batch, width) = 1 - recipe.dropout, pooled.shape
+            keep = self.team.drawn(batch, lambda n: torch.empty(n, width).bernoulli_(kept, generator=generator))
+            pooled = pooled * keep.div_(kept).to(pooled)
         logits = _logits(network, pooled)
         total = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         data = total if not recipe.label_smoothing else F.cross_entropy(logits.detach(), labels)

@@ -19,8 +19,10 @@ from torch.nn import functional as F
 
 from nasforge.components import Shape
 from nasforge.data.catalogue import Corpus, load_corpus
+from nasforge.errors import DataError
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Core, GraphCore, Network, SequenceCore
+from nasforge.executors.team import ALONE, Team
 from nasforge.seeds import derive
 from nasforge.tasks.base import Metric, Score, Split, StepLoss, Task
 from nasforge.tasks.decoder import decoder_nll
@@ -48,8 +50,11 @@ class LanguageModel(Task):
 
     metric = Metric("perplexity", "min")
 
-    def __init__(self, config: LanguageModelOptions, base: Path, *, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self, config: LanguageModelOptions, base: Path, *, seed: int, device: str = "cpu", team: Team = ALONE
+    ) -> None:
         self._config = config
+        self.team = team
         self._device = torch.device(device)
         self.corpus: Corpus = load_corpus(config.corpus, base)
         self._tokens = used_tokens(self.corpus, config)
@@ -83,8 +88,14 @@ class LanguageModel(Task):
     # Training --------------------------------------------------------------------------------------------------------
 
     def steps_per_epoch(self, recipe: LanguageModelRecipe) -> int:
-        """Windows of `bptt` words in ``tokens // batch_size`` words per sequence, the last one shorter."""
-        return math.ceil((self._tokens["train"] // recipe.batch_size - 1) / recipe.bptt)
+        """Windows of `bptt` words in ``tokens // sequences`` words per sequence, the last one shorter."""
+        sequences, tokens = recipe.batch_size * self.team.size, self._tokens["train"]
+        if tokens < 2 * sequences:
+            raise DataError(
+                f"the train text of corpus '{self.corpus.name}' has {tokens} tokens, too few for {sequences} parallel "
+                f"sequences of at least 2 (batch_size: {recipe.batch_size} on each of {self.team.size} ranks)"
+            )
+        return math.ceil((tokens // sequences - 1) / recipe.bptt)
 
     def _window(self, split: Split, rows: int, begin: int, length: int) -> tuple[Tensor, Tensor]:
         """Words and next words ``[time, rows]`` of `split`, cut into `rows` sequences; a rest is left out."""
@@ -100,25 +111,28 @@ class LanguageModel(Task):
     def loss(self, network: Network, recipe: LanguageModelRecipe, step: int, state: Any, seed: int) -> StepLoss:
         """See `Task`. Regularisers: AR on the dropped output, TAR on the output's change (Merity et al. 2017)."""
         position = step % self.steps_per_epoch(recipe)
-        words, following = self._window("train", recipe.batch_size, position * recipe.bptt, recipe.bptt)
+        rows = recipe.batch_size * self.team.size
+        mine = self.team.rows(recipe.batch_size)
+        words, following = (part[:, mine] for part in self._window("train", rows, position * recipe.bptt, recipe.bptt))
         shell = network.shell
         assert isinstance(shell, LanguageModelShell)
-        masks = _Masks(derive(seed, "dropout", step), like=shell.embedding)
+        masks = _Masks(derive(seed, "dropout", step), like=shell.embedding, team=self.team)
         core = network.core
         assert isinstance(core, SequenceCore)
         batch, width = words.shape[1], core.width
         embedded = F.embedding(words, shell.embedding)
         if recipe.dropout_words:
-            rows = masks.draw(recipe.dropout_words, shell.embedding.shape[0], 1)
-            embedded = embedded * F.embedding(words, rows)
+            kept = masks.draw(recipe.dropout_words, shell.embedding.shape[0], 1)
+            embedded = embedded * F.embedding(words, kept)
         for rate in (recipe.dropout_embedding, recipe.dropout_input):
             if rate:
-                embedded = embedded * masks.draw(rate, batch, embedded.shape[2])
+                embedded = embedded * masks.of_sequences(rate, batch, embedded.shape[2])
         if state is None or position == 0:
             state = core.start(batch, shell.embedding)
-        hidden_mask = masks.draw(recipe.dropout_hidden, batch, width) if recipe.dropout_hidden else None
+        hidden_mask = masks.of_sequences(recipe.dropout_hidden, batch, width) if recipe.dropout_hidden else None
         outputs, state = core(embedded, state, hidden_mask)
-        dropped = outputs * masks.draw(recipe.dropout_output, batch, width) if recipe.dropout_output else outputs
+        rate = recipe.dropout_output
+        dropped = outputs * masks.of_sequences(rate, batch, width) if rate else outputs
         logits = F.linear(dropped.flatten(0, 1), shell.embedding, shell.decoder_bias)
         data = F.cross_entropy(logits, following.flatten())
         total = data
@@ -200,13 +214,19 @@ class LanguageModel(Task):
 class _Masks:
     """Dropout masks of one window, scaled by 1 / (1 - p), drawn on the CPU so that devices agree."""
 
-    def __init__(self, seed: int, like: Tensor) -> None:
+    def __init__(self, seed: int, like: Tensor, team: Team) -> None:
         self._generator = torch.Generator().manual_seed(seed)
         self._like = like
+        self._team = team
 
-    def draw(self, rate: float, *shape: int) -> Tensor:
-        keep = torch.empty(*shape).bernoulli_(1 - rate, generator=self._generator).div_(1 - rate)
+    def draw(self, rate: float, rows: int, width: int) -> Tensor:
+        """A mask ``[rows, width]`` that all ranks have."""
+        keep = torch.empty(rows, width).bernoulli_(1 - rate, generator=self._generator).div_(1 - rate)
         return keep.to(self._like)
+
+    def of_sequences(self, rate: float, batch: int, width: int) -> Tensor:
+        """This rank's part ``[batch, width]`` of the mask of all sequences."""
+        return self._team.drawn(batch, lambda n: self.draw(rate, n, width))
 
 
 def _detach(state: Any) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nasforge.executors.network import Core, Network
 from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.shared import SharedWeights
+from nasforge.executors.team import ALONE
 from nasforge.executors.training import StepReport, Trainer, learning_rate
 from nasforge.recipe import Recipe
 from nasforge.tasks.base import StepLoss
@@ -47,6 +48,8 @@ class NoCore(Core):
 
 class StubTask:
     """What a trainer asks of a task. Loss number n is ``losses[n](w)``; the state counts the steps since a reset."""
+
+    team = ALONE
 
     def __init__(self, *losses: Callable[[Tensor], Tensor], per_epoch: int = 10) -> None:
         self.losses, self.per_epoch = losses, per_epoch

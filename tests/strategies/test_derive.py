@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers import cell, choices, samples
 
+from nasforge.executors.team import ALONE
 from nasforge.graph.canonical import canonical_digest
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Tick
@@ -66,7 +67,12 @@ def ranked(values: list[float], direction: Any) -> tuple[list[Candidate], list[R
 
     order = iter(range(len(values)))
     executor: Any = SimpleNamespace(calibrated=lambda architecture: next(order))
-    task: Any = SimpleNamespace(metric=Metric("score", direction), evaluate=evaluate)
+    task: Any = SimpleNamespace(
+        metric=Metric("score", direction),
+        evaluate=evaluate,
+        team=ALONE,
+        scores=lambda n, score: [score(i) for i in range(n)],
+    )
     ranking: list[Candidate] = []
     reports = list(rank([(a, f"key{i}") for i, a in enumerate(architectures)], executor, task, ranking))
     return ranking, reports, asked
