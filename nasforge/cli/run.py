@@ -14,6 +14,8 @@ from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
 from nasforge.run.compile import compile_space, refuse_what_cannot_be_trained, require_within_limits
 from nasforge.run.directory import RunDirectory, claim, claim_next
+from nasforge.run.group import Group, group_here, refuse_for_ranks, require_ranks, resume_command
+from nasforge.run.pool import become_member
 from nasforge.run.runner import Runner
 from nasforge.run.spec_of_run import spec_of
 from nasforge.run.start import start_run, versions
@@ -35,10 +37,17 @@ def run(
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the verdict only.")] = False,
 ) -> None:
-    """Search, derive, train from scratch, compare with random search and references, report."""
+    """Search, derive, train from scratch, compare with random search and references, report.
+
+    Under torchrun all processes train one network at a time together, with batches of N times the size.
+    """
+    group = group_here()
+    if group.rank > 0:
+        become_member(threads)
     plugins = load_plugins(plugin)
     spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
     check_device(device)
+    refuse_for_ranks(group, spec, device)
     require_within_limits(spec, compile_space(spec, "final", plugins.catalogue.operations))
     base = file.resolve().parent
     data = prepare(spec, plugins, base)
@@ -58,11 +67,12 @@ def run(
         arguments=arguments,
         device=device,
         threads=threads,
+        ranks=group.size,
         base=base,
         data=data,
         plugin_files=[path.resolve() for path in plugin or ()],
     )
-    _work(directory, spec, plugins, quiet)
+    _work(directory, spec, plugins, quiet, group)
 
 
 def resume(
@@ -72,9 +82,13 @@ def resume(
     """Continue a run at its first job that is not finished."""
     directory = RunDirectory(run_dir)
     facts = directory.read_run()
+    group = group_here()
+    if group.rank > 0:
+        become_member(facts["threads"])
     directory.lock()
     if (run_dir / "result.json").exists() and facts["status"] == "done":
         raise UsageError(f"{run_dir}: this run is done; `nasforge show {run_dir}` shows what it found")
+    require_ranks(run_dir, facts, group)
     changed = _changed(facts["versions"], versions())
     if changed:
         typer.echo(
@@ -87,16 +101,18 @@ def resume(
             f"{run_dir}: the data is not what this run began with (its sha256 differs); put the old data back, or "
             "start a new run"
         )
-    _work(directory, spec, plugins, quiet)
+    _work(directory, spec, plugins, quiet, group)
 
 
-def _work(directory: RunDirectory, spec: RunSpec, plugins: Plugins, quiet: bool) -> None:
+def _work(directory: RunDirectory, spec: RunSpec, plugins: Plugins, quiet: bool, group: Group) -> None:
     observer = observer_for(spec, directory.path, quiet=quiet)
     try:
         with observer:
             result = Runner(directory, spec, plugins, observer).run()
     except KeyboardInterrupt:
-        typer.echo(f"\nStopped. What is finished is kept; continue with: nasforge resume {directory.path}", err=True)
+        why = "" if group.size == 1 else " (torchrun stops every rank when one has ended)"
+        command = resume_command(directory.path, group.size)
+        typer.echo(f"\nStopped{why}. What is finished is kept; continue with: {command}", err=True)
         raise
     finally:
         directory.unlock()

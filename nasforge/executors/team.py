@@ -7,6 +7,7 @@ with a batch of N * b. All ranks must call the same methods in the same order.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,8 +83,8 @@ class Team:
             distributed.all_reduce(table)
         return [tuple(row) for row in table.tolist()]
 
-    def announce(self, text: str = "") -> str:
-        """The text of rank 0, on every rank; what others give does not count.
+    def announce(self, text: str = "", rank: int = 0) -> str:
+        """The text of one rank, on every rank; what others give does not count.
 
         Raises:
             RunFailedError: another rank has gone, or does not answer in time.
@@ -92,12 +93,12 @@ class Team:
             return text
         import torch.distributed as distributed
 
-        said = text.encode() if self.rank == 0 else b""
+        said = text.encode() if self.rank == rank else b""
         length = torch.tensor(len(said))
         with self._answered():
-            distributed.broadcast(length, 0)
+            distributed.broadcast(length, rank)
             letters = torch.tensor(list(said) or [0] * int(length), dtype=torch.uint8)
-            distributed.broadcast(letters, 0)
+            distributed.broadcast(letters, rank)
         return bytes(letters.tolist()).decode()
 
     @contextmanager
@@ -106,7 +107,8 @@ class Team:
         try:
             yield
         except RuntimeError as error:
-            why = next(iter(str(error).splitlines()), "")
+            # Of gloo's "[/a/pair.cc:537] Read error: Connection reset by peer. This is typically caused by ...".
+            why = re.sub(r"^\[[^\]]*\] ", "", str(error)).partition("\n")[0].partition(". ")[0]
             raise RunFailedError(
                 f"rank {self.rank} of {self.size}: another rank of this run has ended or does not answer, so that "
                 f"this one cannot go on. What was finished is kept; its own message, if it left one, says why. "

@@ -16,6 +16,7 @@ from nasforge.errors import RunFailedError
 from nasforge.executors.network import Core, Network
 from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import standalone
+from nasforge.executors.team import ALONE, Team
 from nasforge.executors.training import Trainer
 from nasforge.export.files import exported_files
 from nasforge.graph.canonical import canonical_digest
@@ -33,7 +34,7 @@ from nasforge.space.architecture import Architecture
 from nasforge.spec.run_spec import RunSpec
 from nasforge.strategies.base import Event, Report, Strategy, Tick
 from nasforge.strategies.derive import Candidate, distinct, rank
-from nasforge.tasks.base import Score, Task
+from nasforge.tasks.base import Score, Split, Task
 
 Emit = Callable[[Report], None]
 SIZE_SAMPLES = 15
@@ -41,21 +42,27 @@ SIZE_SAMPLES = 15
 
 
 class Workshop:
-    """What the jobs of one run share in one process: spec, data, compiled graph."""
+    """What the jobs of one run share in one process: spec, data, compiled graph.
 
-    def __init__(self, spec: RunSpec, plugins: Plugins, directory: RunDirectory, *, base: Path, device: str) -> None:
+    The ranks of a team run the same job at the same time, each on its part of the batches; all leave the same files.
+    """
+
+    def __init__(
+        self, spec: RunSpec, plugins: Plugins, directory: RunDirectory, *, base: Path, device: str, team: Team = ALONE
+    ) -> None:
         self.spec = spec
         self.operations = plugins.catalogue.operations
         self.plugins = plugins
         self.directory = directory
         self.base = base
         self.device = device
+        self.team = team
 
     @cached_property
     def task(self) -> Task:
         """The task, with its data in memory."""
         build = resolve(self.spec.task_kind.build)
-        task: Task = build(self.spec.task, self.base, seed=self.spec.seed, device=self.device)
+        task: Task = build(self.spec.task, self.base, seed=self.spec.seed, device=self.device, team=self.team)
         return task
 
     @cached_property
@@ -133,8 +140,10 @@ class Workshop:
     def _controller(self, uniform: bool, seed: int) -> Controller:
         kind = self.plugins.catalogue.controllers["random"] if uniform else self.spec.controller_kind
         config = kind.config() if uniform else self.spec.controller
+        # Every rank has its own, and all must draw the same: some sums on CUDA differ in the last digit.
+        device = self.device if self.team.size == 1 else "cpu"
         controller: Controller = resolve(kind.build)(
-            self.search_graph.space, config, seed=derive(seed, "controller"), device=self.device
+            self.search_graph.space, config, seed=derive(seed, "controller"), device=device
         )
         return controller
 
@@ -219,10 +228,13 @@ class Workshop:
         return best
 
     def _trained(self, network: Network, trainer: Trainer, emit: Emit) -> dict[str, Any]:
-        scores: dict[str, Score] = {}
-        for index, split in enumerate(("valid", "test")):
-            emit(Tick(f"evaluating on the {split} split", index, 2))
-            scores[split] = self.task.evaluate(network, split, exact=True)  # type: ignore[arg-type]
+        splits: tuple[Split, ...] = ("valid", "test")
+
+        def score(index: int) -> Score:
+            emit(Tick(f"evaluating on the {splits[index]} split", index, 2))
+            return self.task.evaluate(network, splits[index], exact=True)
+
+        scores = dict(zip(splits, self.task.scores(2, score), strict=True))
         metric = self.task.metric
         errors = {
             f"{split}_standard_error": _finite(score.standard_error)

@@ -5,6 +5,7 @@ A worker that crashes takes nothing with it: its job left no files, and the run 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -13,7 +14,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import nasforge
 from nasforge import errors
@@ -21,6 +22,8 @@ from nasforge.data.files import make_folder, open_log
 from nasforge.run.plan import Job
 
 STOP_SECONDS = 5.0
+FINISH_SECONDS = 60.0
+"""For a worker to end by itself: it may just have begun to load torch."""
 
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
@@ -34,6 +37,22 @@ _BOOT = (
     "import sys; sys.path.append(sys.argv.pop(1)); from nasforge.run.worker import main; sys.exit(main(sys.argv[1:]))"
 )
 """What a worker runs, under -P: the folder that the user stands in is not searched for modules."""
+
+_BOOT_MEMBER = "import sys; sys.path.append(sys.argv.pop(1)); from nasforge.run.member import main; main()"
+
+
+def become_member(threads: int) -> NoReturn:
+    """Turn this process into a rank after the first (`nasforge.run.member`); to torchrun it remains the same process.
+
+    Started anew, since the number of threads and the handling of memory are settled when a process begins.
+    """
+    command = [sys.executable, "-P", "-c", _BOOT_MEMBER, str(Path(nasforge.__file__).parents[1])]
+    os.execve(sys.executable, command, _environment(threads))
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Of a process that computes."""
+    return {**_MALLOC, **os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 @dataclass(frozen=True)
@@ -52,7 +71,6 @@ class Worker:
         self.job: Job | None = None
         make_folder(run / "logs")
         self.log = run / "logs" / f"worker-{number}.log"
-        environment = {**_MALLOC, **os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         descriptor = open_log(self.log)
         try:
             self.process = subprocess.Popen(
@@ -61,7 +79,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=descriptor,
                 text=True,
-                env=environment,
+                env=_environment(threads),
                 start_new_session=True,
             )
         finally:
@@ -81,10 +99,14 @@ class Worker:
 
     def give(self, job: Job) -> None:
         """Hand over a job."""
-        assert self.process.stdin is not None
         self.job = job
+        self.write(job.name)
+
+    def write(self, line: str) -> None:
+        """Send a line (see `nasforge.run.worker`)."""
+        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(job.name + "\n")
+            self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # The process has ended; its last message says why.
@@ -112,6 +134,14 @@ class Pool:
     def idle(self) -> list[Worker]:
         """Workers without a job."""
         return [worker for worker in self.workers if worker.job is None]
+
+    def finish(self) -> None:
+        """Let idle workers end by themselves: no job comes any more. Other ranks hear of it from theirs."""
+        for worker in self.workers:
+            worker.write("")
+        for worker in self.workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(FINISH_SECONDS)
 
     def stop(self) -> None:
         """End all workers; those that do not end in time are killed."""

@@ -30,6 +30,7 @@ from nasforge.graph.svg import svg
 from nasforge.plugins import Plugins
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
+from nasforge.run.group import ranks_of
 from nasforge.run.plan import Job, ready
 from nasforge.run.pool import Message, Pool
 from nasforge.run.result import build_result, to_json
@@ -113,10 +114,13 @@ class Runner:
     def _do(self, finished: set[str]) -> None:
         self._write_journal(finished)
         left = [job for job in self._jobs if job.name not in finished]
-        if not left:
-            return
         run = self._directory.read_run()
-        pool = Pool(self._directory.path, min(n_workers(self._spec), len(left)), int(run["threads"]))
+        together = ranks_of(run) > 1
+        if not left and not together:
+            return
+        # Ranks do one job together. Where none is left, the others still wait to be told so.
+        size = 1 if together else min(n_workers(self._spec), len(left))
+        pool = Pool(self._directory.path, size, int(run["threads"]))
         try:
             while len(finished) < len(self._jobs):
                 taken = {worker.job.name for worker in pool.workers if worker.job}
@@ -128,6 +132,8 @@ class Runner:
                 message = _next(pool.inbox)
                 if message is not None:
                     self._heed(pool, message, finished)
+            if together:
+                pool.finish()
         finally:
             pool.stop()
 

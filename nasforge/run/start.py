@@ -29,6 +29,7 @@ def start_run(
     arguments: Mapping[str, Any],
     device: str,
     threads: int,
+    ranks: int,
     base: Path,
     data: str,
     plugin_files: Sequence[Path],
@@ -42,6 +43,7 @@ def start_run(
         arguments: of the command line, for the record.
         device: e.g. ``cpu``.
         threads: per worker process.
+        ranks: processes that train together, each of `threads`.
         base: the folder that relative paths in the spec start from.
         data: what identifies the data (`TaskKind.prepare`).
         plugin_files: plugin files named on the command line.
@@ -58,7 +60,8 @@ def start_run(
             "arguments": dict(arguments),
             "device": device,
             "threads": threads,
-            "workers": n_workers(spec),
+            "ranks": ranks,
+            "workers": n_workers(spec) if ranks == 1 else 1,
             "backend": "python",
             "base": str(base),
             "data": data,

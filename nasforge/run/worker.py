@@ -1,9 +1,10 @@
 """A worker process: reads job names, does the jobs, reports in JSON lines.
 
-Started by `nasforge.run.pool`. A line on standard input is the name of a job; standard output
-carries one JSON object a line: ``{"tick": ...}``, ``{"event": ...}``, and for each job one ``{"done": NAME}`` or
-``{"error": {"type", "message"}}``. What libraries print goes to standard error, which the runner keeps in ``logs/``.
-When the runner is gone, the next report fails and the process ends.
+Started by `nasforge.run.pool`; where torchrun started several ranks it is the first of them (`nasforge.run.member`).
+A line on standard input is the name of a job, an empty one says that there is none left. Standard output carries one
+JSON object a line: ``{"tick": ...}``, ``{"event": ...}``, and for each job one ``{"done": NAME}`` or ``{"error":
+{"type", "message"}}``. What libraries print goes to standard error, which the runner keeps in ``logs/``. When the
+runner is gone, the next report fails and the process ends.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasforge.errors import NasforgeError, RunFailedError
-from nasforge.plugins import build_plugins
 from nasforge.run.directory import RunDirectory
+from nasforge.run.group import group_here
 from nasforge.run.plan import Job
-from nasforge.run.spec_of_run import jobs_of, spec_of
 from nasforge.strategies.base import Event, Report, Tick
 
 TICK_SECONDS = 0.25
@@ -74,29 +74,31 @@ def main(arguments: list[str]) -> int:
         directory = RunDirectory(Path(arguments[0]))
         with _reported(reporter):
             _serve(directory, reporter)
+    if group_here().size > 1:
+        from nasforge.run.member import leave
+
+        leave(0)
     return 0
 
 
 def _serve(directory: RunDirectory, reporter: _Reporter) -> None:
-    import torch
+    from nasforge.run.member import END, joined, open_workshop
 
-    from nasforge.run.jobs import Workshop
-
-    run = directory.read_run()
-    torch.set_num_threads(int(run["threads"]))
-    plugins = build_plugins([Path(name) for name in run["plugin_files"]])
-    spec = spec_of(directory, plugins)
-    jobs = {job.name: job for job in jobs_of(spec)}
-    shop = Workshop(spec, plugins, directory, base=Path(run["base"]), device=str(run["device"]))
     runner = os.getppid()
-    for line in sys.stdin:
-        job = jobs[line.strip()]
-        reporter.events = []
-        files = shop.run(job, reporter)
-        if os.getppid() != runner:
-            return  # The runner was killed; whoever resumes the run does this job.
-        directory.save_job(job.name, {**files, "journal.jsonl": _journal(job, reporter.events)})
-        reporter.send({"done": job.name})
+    group = group_here()
+    with joined(group) as team:
+        shop, jobs = open_workshop(team, group, directory.path)
+        for line in sys.stdin:
+            name = team.announce(line.strip())
+            if name == END:
+                break
+            job = jobs[name]
+            reporter.events = []
+            files = shop.run(job, reporter)
+            if os.getppid() != runner:
+                return  # The runner was killed; whoever resumes the run does this job.
+            directory.save_job(job.name, {**files, "journal.jsonl": _journal(job, reporter.events)})
+            reporter.send({"done": job.name})
 
 
 def _journal(job: Job, events: list[Event]) -> bytes:

@@ -7,20 +7,17 @@ import math
 import os
 import random
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import small_images
 import torch
-import torch.distributed as distributed
-import torch.multiprocessing
 from helpers import OPERATIONS, cell, choices, language_model, recipe, samples
 from random_specs import supergraph_of
 from small_images import BLOCK, CELLS, bright_rows, task_of
+from teams import of_two, on_two
 
 from nasforge.errors import DataError, RunFailedError
 from nasforge.executors.network import Network
@@ -31,32 +28,12 @@ from nasforge.executors.training import Trainer
 from nasforge.tasks.base import Score
 from nasforge.tasks.image_classification import ImageClassification
 
-SIZE = 2
-Work = Callable[[Team, Path], Any]
-
-
-def _rank(rank: int, work: Work, folder: Path) -> None:
-    torch.set_num_threads(1)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    # In a file: a port that is free now may not be a moment later.
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=SIZE, timeout=timedelta(seconds=60)
-    )
-    torch.save(work(Team(rank, SIZE), folder), folder / f"{work.__name__}-{rank}.pt")
-    distributed.destroy_process_group()
-
 
 @pytest.fixture
 def corpus(corpus_folder: Path, tmp_path: Path) -> Path:
     for file in corpus_folder.iterdir():
         shutil.copy(file, tmp_path)
     return tmp_path
-
-
-def of_two(work: Work, folder: Path) -> list[Any]:
-    """What `work` returns on each of two ranks; an assertion that fails on one of them fails here."""
-    torch.multiprocessing.start_processes(_rank, (work, folder), nprocs=SIZE, start_method="fork")
-    return [torch.load(folder / f"{work.__name__}-{rank}.pt") for rank in range(SIZE)]
 
 
 def sha(values: Any) -> str:
@@ -120,6 +97,7 @@ def test_a_team_of_one_does_its_work_and_changes_nothing() -> None:
 
 
 def _gone(team: Team, folder: Path) -> Any:
+    team.average([torch.ones(3)])  # Both have found the other.
     if team.rank == 1:
         os._exit(0)
     with pytest.raises(RunFailedError, match=r"rank 0 of 2: another rank of this run has ended or does not answer"):
@@ -129,7 +107,7 @@ def _gone(team: Team, folder: Path) -> Any:
 
 
 def test_a_rank_that_has_gone_is_named_in_words(tmp_path: Path) -> None:
-    torch.multiprocessing.start_processes(_rank, (_gone, tmp_path), nprocs=SIZE, start_method="fork")
+    on_two(_gone, tmp_path)
     assert (tmp_path / "said").exists()
 
 
