@@ -320,8 +320,8 @@ class ExecutorKind:
     Attributes:
         capabilities: what it can do beyond choosing among alternatives: ``slices``, train spaces in which numbers are
             searched (operation parameters, channels, the width).
-        refusal: ``refusal(config, supergraph, operations)``: why it cannot train that space as `config` asks, as a
-            sentence about a key of its block; empty where it can. Called before anything is written.
+        refusal: ``refusal(config, supergraph, operations)``: what it cannot do of what `config` asks for that space:
+            keys of its block, each with a sentence; empty where it can do all. Called before anything is written.
     """
 
     name: str
@@ -329,7 +329,7 @@ class ExecutorKind:
     build: str
     config: type[ExecutorOptions]
     capabilities: frozenset[str] = frozenset()
-    refusal: Callable[[Any, Supergraph, Mapping[str, Operation]], str] = field(default=lambda *given: "")
+    refusal: Callable[[Any, Supergraph, Mapping[str, Operation]], Mapping[str, str]] = field(default=lambda *given: {})
 
 
 @dataclass(frozen=True)

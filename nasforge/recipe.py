@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -57,9 +58,9 @@ class Recipe(Options):
     init_range: Positive | None = None
 
     @property
-    def training_outputs(self) -> tuple[str, ...]:
-        """Names of outputs on the way that training asks the network for."""
-        return ()
+    def training_outputs(self) -> Mapping[str, str]:
+        """Outputs on the way that training asks the network for: keys of the recipe to names of outputs."""
+        return {}
 
     def drop_rate(self, progress: float) -> float:
         """The rate of drop-path when `progress`, from 0 to 1, of the training is done; 0 throughout for none."""

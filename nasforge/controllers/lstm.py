@@ -90,7 +90,7 @@ class LstmController(Controller):
         self._names = [name for name, _ in self.policy.named_parameters()]
         self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.config.learning_rate)
         self._generator = torch.Generator().manual_seed(derive(seed, "controller", "sample"))
-        self._sampled: tuple[list[Architecture], Walk] | None = None
+        self._sampled: tuple[tuple[Architecture, ...], Walk] | None = None
 
     # Sampling --------------------------------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class LstmController(Controller):
         with torch.set_grad_enabled(count > 1):
             walk = self._sample(count)
         architectures = self._decode(walk)
-        self._sampled = (architectures, walk) if count > 1 else None
+        self._sampled = (tuple(architectures), walk) if count > 1 else None
         return architectures
 
     @torch.no_grad()

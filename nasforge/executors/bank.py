@@ -7,7 +7,7 @@ nothing and a child trained alone starts from the same numbers whatever was buil
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,22 @@ class WeightBank:
             found[full] = self._statistics[full]
         return found
 
+    def values(self, *, statistics: bool) -> dict[str, Tensor]:
+        """All weights, by name: those that were allocated, and those that were loaded and not asked for yet.
+
+        Args:
+            statistics: whether running statistics are among them.
+        """
+        allocated: dict[str, Tensor] = dict(self.named_parameters())
+        running = self.named_statistics()
+        found = {name: value for name, value in self._loaded.items() if statistics or not _is_statistic(name)}
+        return dict(sorted({**found, **allocated, **(running if statistics else {})}.items()))
+
+    def reset(self, statistics: Iterable[str]) -> None:
+        """Running statistics as they start, by name: means of 0 and variances of 1."""
+        for name in statistics:
+            self._statistics[name].fill_(0.0 if name.endswith(".mean") else 1.0)
+
     def put_back(self, statistics: Mapping[str, Tensor]) -> None:
         """Copy values into running statistics that were allocated, by name."""
         for name, value in statistics.items():
@@ -140,6 +156,10 @@ class WeightBank:
             for name, parameter in {**self.named_parameters(), **self.named_statistics()}.items():
                 if name in values:
                     parameter.copy_(_checked(name, values[name], tuple(parameter.shape)))
+
+
+def _is_statistic(name: str) -> bool:
+    return name.endswith((".mean", ".variance"))
 
 
 def _checked(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:

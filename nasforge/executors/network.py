@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nasforge.components import Shape
 from nasforge.executors.bank import Modes
 from nasforge.executors.interpreter import Program
 from nasforge.executors.norms import Use
@@ -27,12 +28,14 @@ class Core:
         parameters: its weights by name, those that take part and no others.
         statistics: the running statistics of its batch norms, by name.
         modes: what differs between training and scoring; None where nothing does.
+        output_shapes: of the outputs that its plan was asked for, by name.
     """
 
     width: int
     parameters: Mapping[str, nn.Parameter]
     statistics: Mapping[str, Tensor] = MappingProxyType({})
     modes: Modes | None = None
+    output_shapes: Mapping[str, Shape] = MappingProxyType({})
 
 
 class SequenceCore(Core, ABC):

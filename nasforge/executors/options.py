@@ -38,15 +38,16 @@ class SharedWeightsOptions(ExecutorOptions):
     norms: Literal["batch", "running"] = "batch"
 
 
-def _refusal(config: SharedWeightsOptions, supergraph: Supergraph, operations: Mapping[str, Operation]) -> str:
-    uses = [node.operation for t in supergraph.templates.values() for node in t.nodes.values() if node.operation]
-    if config.norms == "running" and not any(operations[use.name].normalises for use in uses):
-        return "`norms: running` would mean nothing: the networks of this space have no batch norms"
-    if config.backend == "interpreter" and not any(
-        node.role == "scan" for t in supergraph.templates.values() for node in t.nodes.values()
-    ):
-        return "`backend: interpreter` would mean nothing: the networks of this space have no recurrent cell"
-    return ""
+def _refusal(
+    config: SharedWeightsOptions, supergraph: Supergraph, operations: Mapping[str, Operation]
+) -> dict[str, str]:
+    nodes = [node for template in supergraph.templates.values() for node in template.nodes.values()]
+    refused: dict[str, str] = {}
+    if config.norms == "running" and not any(n.operation and operations[n.operation.name].normalises for n in nodes):
+        refused["norms"] = "`norms: running` would mean nothing: the networks of this space have no batch norms"
+    if config.backend == "interpreter" and not any(node.role == "scan" for node in nodes):
+        refused["backend"] = "`backend: interpreter` would mean nothing: this space has no recurrent cell"
+    return refused
 
 
 EXECUTORS: tuple[ExecutorKind, ...] = (

@@ -70,6 +70,7 @@ class SharedWeights(Executor):
         self._shell: nn.Module | None = None
         self._training_shell: nn.Module | None = None
         self._width = 0
+        self._output_shapes: Mapping[str, Shape] = {}
         self._put_back: Mapping[str, Tensor] = {}
         self._items_of_batch = 0
         self._children: OrderedDict[Architecture, Network] = OrderedDict()
@@ -99,9 +100,7 @@ class SharedWeights(Executor):
         )
         shell, addition = self._shell_for(core), None
         if whole is not None:
-            if self._training_shell is None:
-                self._training_shell = self._task.training_shell(whole, self._recipe, self._seed)
-            addition = Addition(whole, self._training_shell)
+            addition = Addition(whole, self._training_shell_for(whole))
         if self._running:
             return Network(shell, core, train_norms="update", evaluate_norms="fixed", addition=addition)
         return Network(shell, core, train_norms="batch", evaluate_norms="batch", addition=addition)
@@ -117,6 +116,18 @@ class SharedWeights(Executor):
             )
         return self._shell
 
+    def _training_shell_for(self, core: Core) -> nn.Module:
+        """The one shell behind outputs on the way, for values of the shapes that the first child has."""
+        if self._training_shell is None:
+            self._training_shell = self._task.training_shell(core, self._recipe, self._seed)
+            self._output_shapes = dict(core.output_shapes)
+        if core.output_shapes != self._output_shapes:
+            raise SpaceError(
+                f"the outputs of this space's networks have the shapes {self._output_shapes} or "
+                f"{dict(core.output_shapes)}, so that they cannot share the layers behind them"
+            )
+        return self._training_shell
+
     def calibrated(self, architecture: Architecture) -> Network:
         """See `Executor`: running statistics are averages over `CALIBRATION_STEPS` training batches.
 
@@ -129,6 +140,8 @@ class SharedWeights(Executor):
             return network
         if self._running:
             self._put_back = {name: value.clone() for name, value in network.core.statistics.items()}
+        # A child whose values were not finite leaves statistics that no average would forget: 0 * NaN is NaN.
+        self._bank.reset(network.core.statistics)
         with torch.no_grad():
             for step in range(CALIBRATION_STEPS):
                 moving = replace(network, train_norms="update", momentum=1 / (step + 1), addition=None)
@@ -152,14 +165,13 @@ class SharedWeights(Executor):
             if shell is not None
             for name, parameter in shell.named_parameters()
         }
-        bank: dict[str, Tensor] = dict(self._bank.named_parameters())
-        if self._running:
-            bank |= self._bank.named_statistics()
+        bank = self._bank.values(statistics=self._running)
         named = {**own, **{f"core.{name}": value for name, value in bank.items()}}
         return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named.items()}
 
     def load_values(self, values: Mapping[str, Tensor]) -> None:
         """See `Executor`."""
+        self._put_back = {}
         if self._shell is None:
             # Any child will do: all have shells of one width.
             self.network(self._supergraph.space.sample(random.Random(0)))
@@ -193,7 +205,7 @@ def cores(
     core = recurrent_core(task.core(program), backend)
     if not recipe.training_outputs:
         return core, None
-    whole = plan_architecture(supergraph, architecture, recipe.training_outputs)
+    whole = plan_architecture(supergraph, architecture, list(recipe.training_outputs.values()))
     return core, task.core(Program(whole, operations, bank, shapes))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nasforge.executors.network import Network
 from nasforge.recipe import Recipe
@@ -109,6 +109,7 @@ class Trainer:
         if len(self._states) != len(networks):
             self._states = [None] * len(networks)
         active: dict[nn.Parameter, None] = {}
+        before = self._moving(networks)
         loss, count, states, rate = 0.0, 0, [], self._drop_rate()
         for network, state in zip(networks, self._states, strict=True):
             with network.dropping(rate, derive(self._seed, "drop path", self.step_number), self._team):
@@ -132,6 +133,9 @@ class Trainer:
             if self._recipe.optimizer == "sgd" and self._recipe.momentum:
                 self._start_momentum(parameters)
             self._optimizer.step()
+        if skipped:
+            for value, kept in before.items():
+                value.copy_(kept)
         for parameter in parameters:
             parameter.grad = None
         self._states = [None] * len(networks) if skipped else states
@@ -139,6 +143,12 @@ class Trainer:
         self.skipped += skipped
         self.items += count
         return StepReport(loss, count, norm, skipped)
+
+    @staticmethod
+    def _moving(networks: Sequence[Network]) -> dict[Tensor, Tensor]:
+        """Running statistics that the forward passes of this step move, each with a copy."""
+        moving = [network for network in networks if network.train_norms == "update"]
+        return {value: value.clone() for network in moving for value in network.core.statistics.values()}
 
     def _averaged(self, loss: float, parameters: Sequence[nn.Parameter], networks: Sequence[Network]) -> float:
         """Average gradients over the ranks, in place; returns the mean loss, so that all skip the same steps.

@@ -65,7 +65,7 @@ class TemplateBuilder:
         return name
 
     def call(
-        self, name: str, template: str, inputs: Sequence[str], *, scope: str, owner: str = "", drop: float = 0.0
+        self, name: str, template: str, inputs: Sequence[str], *, scope: str, owner: str = "", drop: float = 1.0
     ) -> str:
         """An instance of `template`: its value is the template's output for `inputs`, in the order of its inputs.
 

@@ -101,8 +101,8 @@ def refuse_what_cannot_be_trained(spec: SpaceSpec, operations: Mapping[str, Oper
         networks = {"executor": (graph, spec.search_recipe), "train": (_compiled(spec, "final"), spec.final_recipe)}
         for block, (of, recipe) in networks.items():
             problems += [spec.fault((block, "recipe", key), text) for key, text in _asked_in_vain(of, recipe)]
-    if message := spec.executor_kind.refusal(spec.executor, graph, operations):
-        problems.append(spec.fault(("executor",), message))
+    for key, message in spec.executor_kind.refusal(spec.executor, graph, operations).items():
+        problems.append(spec.fault(("executor", key), message))
     if problems:
         raise SpecError(problems)
     numbers = list(graph.searched_values)
@@ -117,9 +117,9 @@ def refuse_what_cannot_be_trained(spec: SpaceSpec, operations: Mapping[str, Oper
 
 def _asked_in_vain(supergraph: Supergraph, recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Faults of a recipe, each with the key that is shown."""
-    for output in recipe.training_outputs:
+    for key, output in recipe.training_outputs.items():
         if output not in supergraph.main.outputs:
-            yield "", f"the recipe asks for the output '{output}', which the networks of this space do not have"
+            yield key, f"the recipe asks for the output '{output}', which the networks of this space do not have"
     if recipe.drop_rate(1.0) and not supergraph.drops:
         message = "`drop_path` would drop nothing: this space has no cells that add the results of several operations"
         yield "drop_path", message

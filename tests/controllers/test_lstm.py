@@ -527,6 +527,16 @@ def test_the_sampled_walk_learns_what_a_teacher_forced_one_learns(name: str) -> 
     assert all(torch.equal(a, b) for a, b in zip(one.policy.parameters(), other.policy.parameters(), strict=True))
 
 
+def test_proposals_that_were_put_into_another_order_keep_their_rewards() -> None:
+    one, other = (LstmController(enas_space(4), LstmOptions(units=16), seed=4) for _ in range(2))
+    proposals, again = one.propose(4), other.propose(4)
+    proposals.reverse()
+    one.update(proposals, [3.0, 2.0, 1.0, 0.0])
+    other.update(again, [0.0, 1.0, 2.0, 3.0])
+    for mine, theirs in zip(one.policy.parameters(), other.policy.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
 def test_a_sampled_walk_is_good_for_one_update_of_just_these_proposals() -> None:
     controller = LstmController(enas_space(4), LstmOptions(units=16), seed=4)
     first = controller.propose(6)

@@ -20,6 +20,7 @@ from nasforge.executors.shared import SharedWeights, standalone
 from nasforge.executors.training import Trainer
 from nasforge.graph.plan import plan_architecture
 from nasforge.tasks.auxiliary import AuxiliaryClassifier
+from nasforge.tasks.image_options import ImageClassificationOptions
 
 
 def test_on_cifar_it_has_the_weights_of_the_reference_code() -> None:
@@ -90,6 +91,7 @@ def test_children_on_shared_weights_share_it_and_its_weights_are_kept(folder: Pa
     assert {name for name in values if name.startswith("training.")}
     again = executor()
     again.load_values(values)
+    assert set(again.values()) == set(values)
     assert all(torch.equal(value, values[name]) for name, value in again.values().items())
 
 
@@ -99,6 +101,8 @@ def test_an_output_that_no_network_has_is_named() -> None:
         plan_architecture(graph, graph.space.sample(random.Random(0)), ["nowhere"])
 
 
-def test_single_images_are_refused_where_it_normalises_over_the_batch() -> None:
+def test_single_images_are_refused_since_batch_norms_need_two() -> None:
     with pytest.raises(ValidationError, match="batch_size"):
-        recipe(auxiliary_weight=0.4, batch_size=1)
+        recipe(batch_size=1)
+    with pytest.raises(ValidationError, match="reward_batch_size"):
+        ImageClassificationOptions(reward_batch_size=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -221,3 +221,60 @@ def test_networks_of_several_widths_cannot_share_a_classifier(folder: Path) -> N
     executor.network(small)
     with pytest.raises(SpaceError, match="4 or 8 channels"):
         executor.network(large)
+
+
+NAMES: tuple[Literal["batch", "running"], ...] = ("batch", "running")
+
+
+@pytest.mark.parametrize("norms", NAMES)
+def test_a_child_that_is_not_finite_spoils_no_other_ones_calibration(
+    folder: Path, norms: Literal["batch", "running"]
+) -> None:
+    task, graph = task_of(folder), supergraph_of(BLOCK)
+    executor = SharedWeights(graph, OPERATIONS, task, recipe(), SharedWeightsOptions(hidden=1, norms=norms), seed=5)
+    bad, good = (graph.space.architecture(chosen(graph, op)) for op in ("conv(kernel=3)", "identity"))
+    expected = task.evaluate(executor.calibrated(good), "valid", exact=False)
+    weight = next(
+        p for name, p in executor.network(bad).core.parameters.items() if name.endswith("conv(kernel=3).weight")
+    )
+    with torch.no_grad():
+        weight.fill_(math.inf)
+    assert math.isnan(task.evaluate(executor.calibrated(bad), "valid", exact=False).value)
+    assert task.evaluate(executor.calibrated(good), "valid", exact=False) == expected
+
+
+def chosen(graph: Supergraph, op: str) -> dict[str, str]:
+    """Every layer chooses `op`, and no skips."""
+    return {d.name: op if d.role == "op" else d.options[0] for d in graph.space.decisions}
+
+
+def test_a_skipped_step_leaves_running_statistics_alone(folder: Path) -> None:
+    task = task_of(folder)
+    network = fresh(task, supergraph_of(BLOCK, "final"))
+    trainer = Trainer(task, recipe(), 3, seed=3)
+    trainer.step([network])
+    before = {name: value.clone() for name, value in network.core.statistics.items()}
+    stem = network.core.parameters["main/stem.weight"]
+    kept = stem.detach().clone()
+    with torch.no_grad():
+        stem.fill_(math.nan)
+    assert trainer.step([network]).skipped
+    assert all(torch.equal(value, before[name]) for name, value in network.core.statistics.items())
+    with torch.no_grad():
+        stem.copy_(kept)
+    assert not trainer.step([network]).skipped
+    assert not all(torch.equal(value, before[name]) for name, value in network.core.statistics.items())
+
+
+def test_values_that_are_loaded_replace_what_calibration_would_put_back(folder: Path) -> None:
+    task, graph = task_of(folder), supergraph_of(BLOCK)
+    config = SharedWeightsOptions(hidden=1, norms="running")
+    executor = SharedWeights(graph, OPERATIONS, task, recipe(), config, seed=5)
+    architecture = graph.space.sample(random.Random(3))
+    Trainer(task, recipe(), 2, seed=3).step([executor.network(architecture)])
+    saved = executor.values()
+    Trainer(task, recipe(), 2, seed=4).step([executor.network(architecture)])
+    executor.calibrated(architecture)
+    executor.load_values(saved)
+    found = executor.values()
+    assert set(found) == set(saved) and all(torch.equal(found[name], saved[name]) for name in saved)

@@ -54,7 +54,7 @@ def test_names_are_those_that_are_loaded() -> None:
         ({"valid_fraction": 0.0}, "greater than 0"),
         ({"valid_fraction": 1.0}, "less than 1"),
         ({"resize": 0}, "greater than or equal to 1"),
-        ({"reward_batch_size": 0}, "greater than or equal to 1"),
+        ({"reward_batch_size": 1}, "greater than or equal to 2"),
         ({"evaluation_batch_size": 0}, "greater than or equal to 1"),
     ],
 )
@@ -81,7 +81,7 @@ def test_defaults_suit_the_digits() -> None:
 
 def test_prepare_returns_the_identity_of_the_images_whatever_is_used_of_them(base: Path) -> None:
     digest = images.load_images(images.ImageFiles(npz="own.npz"), base).sha256
-    assert prepare(options(), [recipe(), recipe(batch_size=1, crop_padding=7, cutout=7)], base) == digest
+    assert prepare(options(), [recipe(), recipe(batch_size=2, crop_padding=7, cutout=7)], base) == digest
     assert prepare(options(resize=4), [recipe(train_images=20, batch_size=20, cutout=3)], base) == digest
     assert prepare(options(data={"npz": str(base / "own.npz")}), [], Path()) == digest
 
@@ -111,7 +111,7 @@ def test_images_are_resized_and_the_split_is_of_the_size_asked_for(base: Path) -
         ({"resize": 4}, {"cutout": 4}, "npz: images of 4x4 pixels are too small for cutout: 4"),
         ({"resize": 3}, {}, "npz: images of 8x8 pixels cannot be averaged to 3x3"),
         ({"valid_fraction": 0.01}, {}, "npz: 1 of 60 training images cannot be held out"),
-        ({}, {"train_images": 2, "batch_size": 1}, "npz: 2 training images, too few for one of each class: 3"),
+        ({}, {"train_images": 2, "batch_size": 2}, "npz: 2 training images, too few for one of each class: 3"),
         ({"data": {"npz": "absent.npz"}}, {}, "absent.npz: no such file"),
         ({"data": {"folder": "absent"}}, {}, "absent/train: no such folder"),
         ({"data": "cifar10"}, {}, "CIFAR-10 is not here"),
@@ -122,7 +122,7 @@ def test_what_cannot_be_used_is_said_before_the_run(
 ) -> None:
     monkeypatch.setenv("NASFORGE_DATA", str(base / "own-data"))
     with pytest.raises(DataError, match=message):
-        prepare(options(**config), [recipe(batch_size=1), recipe(**trained)], base)
+        prepare(options(**config), [recipe(batch_size=2), recipe(**trained)], base)
 
 
 def test_images_of_another_shape_than_the_space_is_for_are_refused(base: Path) -> None:
