@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import ImageCore, Network
+from nasforge.executors.team import ALONE
 from nasforge.executors.training import Trainer
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import Supergraph
@@ -80,6 +81,8 @@ def macro(channels: int, side: int) -> tuple[Supergraph, dict[str, str]]:
 
 class _Fixed:
     """A task of one batch, with logits of the network as an image classifier has them."""
+
+    team = ALONE
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self._images, self._labels = images, labels

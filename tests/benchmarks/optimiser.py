@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nasforge.executors.network import Core, Network
+from nasforge.executors.team import ALONE
 from nasforge.executors.training import Trainer
 from nasforge.recipe import Recipe
 from nasforge.tasks.base import StepLoss
@@ -27,6 +28,8 @@ class _Weights(nn.Module):
 
 class _Given:
     """A task whose gradients are there without being computed."""
+
+    team = ALONE
 
     def __init__(self, gradients: list[Tensor]) -> None:
         self._gradients = gradients
