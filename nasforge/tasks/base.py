@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, Self, runtime_checkable
 from torch import Tensor, nn
 
 from nasforge.components import Shape
+from nasforge.errors import PluginError
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Core, Network
 from nasforge.executors.team import ALONE, Team
@@ -145,8 +146,14 @@ class Task(ABC):
             core: what `core` made of a program with these outputs.
             recipe: of the training.
             seed: derives the weights.
+
+        Raises:
+            PluginError: the task does not have it, although its recipe names outputs.
         """
-        raise NotImplementedError(f"{type(self).__name__} reads no outputs on the way")
+        raise PluginError(
+            f"the recipe of the task {type(self).__name__} asks for {', '.join(recipe.training_outputs.values())}, but "
+            "the task has no 'training_shell' that reads it"
+        )
 
     @abstractmethod
     def core(self, program: Program) -> Core:

@@ -13,13 +13,15 @@ from random_specs import supergraph_of
 from small_images import BLOCK, CELLS, OPERATIONS, fresh, recipe, task_of
 from torch.nn import functional as F
 
-from nasforge.errors import SpaceError
+from nasforge.errors import PluginError, SpaceError
 from nasforge.executors.network import ImageCore
 from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.shared import SharedWeights, standalone
 from nasforge.executors.training import Trainer
 from nasforge.graph.plan import plan_architecture
 from nasforge.tasks.auxiliary import AuxiliaryClassifier
+from nasforge.tasks.base import Task
+from nasforge.tasks.image_classification import ImageClassification
 from nasforge.tasks.image_options import ImageClassificationOptions
 
 
@@ -106,3 +108,16 @@ def test_single_images_are_refused_since_batch_norms_need_two() -> None:
         recipe(batch_size=1)
     with pytest.raises(ValidationError, match="reward_batch_size"):
         ImageClassificationOptions(reward_batch_size=1)
+
+
+def test_a_task_that_cannot_read_what_its_recipe_asks_for_says_so(folder: Path) -> None:
+    class Unaware(ImageClassification):
+        training_shell = Task.training_shell  # type: ignore[assignment]
+
+    config = ImageClassificationOptions.model_validate(
+        {"data": {"npz": "rows.npz"}, "valid_fraction": 0.2, "reward_batch_size": 9}
+    )
+    task, graph = Unaware(config, folder, seed=1), supergraph_of(CELLS, "final")
+    given = recipe(auxiliary_weight=0.4)
+    with pytest.raises(PluginError, match="Unaware asks for auxiliary, but the task has no 'training_shell'"):
+        standalone(graph, graph.space.sample(random.Random(0)), OPERATIONS, task, given, width=1, seed=0)
