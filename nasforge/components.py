@@ -301,15 +301,17 @@ class ExecutorOptions(Options):
     Attributes:
         share: the sharing scope, one of the space kind's.
         hidden: features of the networks during the search.
-        backend: how recurrent cells run, in the search and in the trainings from scratch: ``auto``, as one function
-            over the whole sequence where every activation names its derivative, else step by step; ``interpreter``,
-            step by step always, as plain autograd. Both compute the same up to rounding.
+        backend: how recurrent cells run, in the search and in the trainings from scratch. ``native``: as one function
+            over the whole sequence, its time loop in C++ (on the CPU, where there is a compiler). ``python``: the same
+            with the loop in Python. ``auto``: native where it can be had, else Python, settled once before a run's
+            first step. In all three, cells with an activation that names no derivative run step by step.
+            ``interpreter``: step by step always, as plain autograd. All compute the same up to rounding.
         recipe: read with the task's recipe model; here it stays null.
     """
 
     share: str
     hidden: int = Field(gt=0)
-    backend: Literal["auto", "interpreter"] = "auto"
+    backend: Literal["auto", "native", "python", "interpreter"] = "auto"
     recipe: Any = None
 
 

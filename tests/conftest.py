@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from nasforge.executors.loops import Loops
     from nasforge.tasks.language_model import LanguageModel
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -32,6 +33,19 @@ def task(corpus_folder: Path) -> LanguageModel:
     from helpers import language_model
 
     return language_model(corpus_folder)
+
+
+@pytest.fixture(scope="session")
+def native() -> Loops:
+    """The time loop in C++. Only a machine without a compiler may lack it."""
+    import shutil
+
+    from nasforge.executors.native import NativeLoops
+    from nasforge.executors.native_build import build
+
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        pytest.skip("no C++ compiler")
+    return NativeLoops(build().path)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from nasforge.cli.progress import observer_for
 from nasforge.errors import DataError, SpecError, UsageError
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
+from nasforge.run.backend import library_of, settle
 from nasforge.run.compile import compile_space, refuse_what_cannot_be_trained, require_within_limits
 from nasforge.run.directory import RunDirectory, claim, claim_next
 from nasforge.run.group import Group, group_here, refuse_for_ranks, require_ranks, resume_command
@@ -51,6 +52,9 @@ def run(
     require_within_limits(spec, compile_space(spec, "final", plugins.catalogue.operations))
     base = file.resolve().parent
     data = prepare(spec, plugins, base)
+    backend, said = settle(spec, plugins.catalogue.operations, device)
+    if said:
+        typer.echo(said, err=True)
     directory = claim(run_dir) if run_dir else claim_next(RUNS, spec.name)
     arguments = {
         "file": str(file),
@@ -70,6 +74,7 @@ def run(
         ranks=group.size,
         base=base,
         data=data,
+        backend=backend,
         plugin_files=[path.resolve() for path in plugin or ()],
     )
     _work(directory, spec, plugins, quiet, group)
@@ -89,6 +94,7 @@ def resume(
     if (run_dir / "result.json").exists() and facts["status"] == "done":
         raise UsageError(f"{run_dir}: this run is done; `nasforge show {run_dir}` shows what it found")
     require_ranks(run_dir, facts, group)
+    library_of(facts)
     changed = _changed(facts["versions"], versions())
     if changed:
         typer.echo(

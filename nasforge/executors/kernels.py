@@ -83,7 +83,7 @@ class _FromPair(Kernel):
         torch.mul(gradient, self._derivative(x, y), out=y)
 
 
-_OWN: Mapping[str, type[Kernel]] = {
+OWN: Mapping[str, type[Kernel]] = {
     f"nasforge.ops.recurrent_torch:{name}": kernel
     for name, kernel in (("tanh", _Tanh), ("relu", _Relu), ("sigmoid", _Sigmoid), ("identity", _Identity))
 }
@@ -93,8 +93,8 @@ _OWN: Mapping[str, type[Kernel]] = {
 def kernel_of(use: OperationUse, operations: Mapping[str, Operation]) -> Kernel | None:
     """The kernel of an activation; None where its registration names no derivative."""
     operation = operations[use.name]
-    if operation.build in _OWN:
-        return _OWN[operation.build]()
+    if operation.build in OWN:
+        return OWN[operation.build]()
     if not operation.derivative:
         return None
     derivative = resolve(operation.derivative)(operation_options(use, operations))

@@ -40,6 +40,10 @@ class Run:
 class Loops(ABC):
     """A backend of fused cells; subclasses are final. No call records gradients."""
 
+    def lacks(self, cell: Cell) -> str:
+        """Why cells like this one run in another backend's loop; empty where they do not."""
+        return ""
+
     @abstractmethod
     def forward(self, run: Run) -> None:
         """Fill ``history[1:]`` and, where `Run.keep`, what backward reads."""

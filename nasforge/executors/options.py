@@ -45,8 +45,8 @@ def _refusal(
     refused: dict[str, str] = {}
     if config.norms == "running" and not any(n.operation and operations[n.operation.name].normalises for n in nodes):
         refused["norms"] = "`norms: running` would mean nothing: the networks of this space have no batch norms"
-    if config.backend == "interpreter" and not any(node.role == "scan" for node in nodes):
-        refused["backend"] = "`backend: interpreter` would mean nothing: this space has no recurrent cell"
+    if config.backend != "auto" and not supergraph.recurrent:
+        refused["backend"] = f"`backend: {config.backend}` would mean nothing: this space has no recurrent cell"
     return refused
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nasforge.executors.loops import Loops, PythonLoops
+from nasforge.executors.loops import Loops
 from nasforge.executors.lowering import Cell, NoForm, lower
 from nasforge.executors.network import Core, GraphCore, SequenceCore
 from nasforge.executors.recurrence import run_cell
@@ -23,8 +23,8 @@ class RecurrentBackend:
         loops: the time loop.
     """
 
-    def __init__(self, loops: Loops | None = None) -> None:
-        self.loops = loops or PythonLoops()
+    def __init__(self, loops: Loops) -> None:
+        self.loops = loops
         self.pool = WorkspacePool()
         self._said: set[str] = set()
 
@@ -65,7 +65,11 @@ def recurrent_core(core: Core, backend: RecurrentBackend | None) -> Core:
     if backend is None or not isinstance(core, GraphCore):
         return core
     try:
-        return FusedCore(core, lower(core.program), backend)
+        cell = lower(core.program)
     except NoForm as reason:
         backend.say_once(f"cells run step by step, which is slower: {reason}")
         return core
+    lacking = backend.loops.lacks(cell)
+    if lacking:
+        backend.say_once(f"cells run in the Python loop, which is slower: {lacking}")
+    return FusedCore(core, cell, backend)

@@ -46,6 +46,7 @@ class SharedWeights(Executor):
         config: the ``executor`` block.
         seed: derives the initial weights.
         device: where the weights live.
+        backend: how recurrent cells run; None for the interpreter.
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class SharedWeights(Executor):
         *,
         seed: int,
         device: str = "cpu",
+        backend: RecurrentBackend | None = None,
     ) -> None:
         self._supergraph = supergraph
         self._operations = operations
         self._task, self._recipe, self._seed = task, recipe, seed
-        self._backend = RecurrentBackend() if config.backend == "auto" else None
+        self._backend = backend
         self._own_task = task.alone()
         self._running = config.norms == "running"
         self._shapes = task.input_shapes(config.hidden)

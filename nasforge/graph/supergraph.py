@@ -247,6 +247,11 @@ class Supergraph:
         return self.templates["main"]
 
     @cached_property
+    def recurrent(self) -> bool:
+        """Whether there is a loop over time."""
+        return any(node.role == "scan" for t in self.templates.values() for node in t.nodes.values())
+
+    @cached_property
     def drops(self) -> bool:
         """Whether drop-path finds something to drop."""
         return any(node.drop for t in self.templates.values() for node in t.nodes.values() if node.role == "op")

@@ -48,7 +48,15 @@ class Workshop:
     """
 
     def __init__(
-        self, spec: RunSpec, plugins: Plugins, directory: RunDirectory, *, base: Path, device: str, team: Team = ALONE
+        self,
+        spec: RunSpec,
+        plugins: Plugins,
+        directory: RunDirectory,
+        *,
+        base: Path,
+        device: str,
+        backend: RecurrentBackend | None,
+        team: Team = ALONE,
     ) -> None:
         self.spec = spec
         self.operations = plugins.catalogue.operations
@@ -56,6 +64,7 @@ class Workshop:
         self.directory = directory
         self.base = base
         self.device = device
+        self._backend = backend
         self.team = team
 
     @cached_property
@@ -74,11 +83,6 @@ class Workshop:
     def final_graph(self) -> Supergraph:
         """The final stage of the space."""
         return compile_space(self.spec, "final", self.operations)
-
-    @cached_property
-    def _backend(self) -> RecurrentBackend | None:
-        """How the networks that are trained from scratch run, where they are recurrent cells."""
-        return RecurrentBackend() if self.spec.executor.backend == "auto" else None
 
     def run(self, job: Job, emit: Emit) -> dict[str, bytes]:
         """Do `job` and return the files that it leaves."""
@@ -102,6 +106,7 @@ class Workshop:
             # Both arms start from the same weights: what differs between them is the search alone.
             seed=derive(spec.seed, "search weights"),
             device=self.device,
+            backend=self._backend,
         )
         strategy: Strategy = resolve(spec.strategy_kind.build)(
             spec.strategy_kind.uniform(spec.strategy) if uniform else spec.strategy,

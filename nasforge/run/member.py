@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +19,13 @@ from typing import Any, NoReturn
 import torch
 
 from nasforge.errors import NasforgeError, RunFailedError, UsageError
+from nasforge.executors.loops import Loops, PythonLoops
+from nasforge.executors.native import NativeLoops
+from nasforge.executors.native_build import NativeUnavailable
+from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.team import ALONE, Team
 from nasforge.plugins import build_plugins
+from nasforge.run.backend import library_of
 from nasforge.run.directory import RunDirectory
 from nasforge.run.group import Group, group_here
 from nasforge.run.jobs import Workshop
@@ -82,7 +87,8 @@ def open_workshop(team: Team, group: Group, path: Path | None) -> tuple[Workshop
     plugins = build_plugins([Path(name) for name in run["plugin_files"]])
     spec = spec_of(directory, plugins)
     device = _own_device(team, group, str(run["device"]))
-    shop = Workshop(spec, plugins, directory, base=Path(run["base"]), device=device, team=team)
+    backend = _own_backend(team, run)
+    shop = Workshop(spec, plugins, directory, base=Path(run["base"]), device=device, backend=backend, team=team)
     if team.size > 1:
         facts = json.dumps(dict(shop.task.facts()), sort_keys=True)
         _agree(team, "" if team.announce(facts) == facts else "its data is not that of rank 0; give all ranks the same")
@@ -124,6 +130,22 @@ def _agree(team: Team, problem: str) -> None:
     if bad:
         told = team.announce(f"rank {bad[0]} of {team.size} on {socket.gethostname()}: {problem}", bad[0])
         raise UsageError(told)
+
+
+def _own_backend(team: Team, run: Mapping[str, Any]) -> RecurrentBackend | None:
+    """How recurrent cells run here, as the run was begun with; None for the interpreter."""
+    loops: Loops = PythonLoops()
+    problem = ""
+    try:
+        library = library_of(run)
+        loops = loops if library is None else NativeLoops(library)
+    except (UsageError, NativeUnavailable) as reason:
+        problem = str(reason)
+    if team.size > 1:
+        _agree(team, problem)
+    elif problem:
+        raise UsageError(problem)
+    return None if run["backend"] == "interpreter" else RecurrentBackend(loops)
 
 
 def _own_device(team: Team, group: Group, device: str) -> str:

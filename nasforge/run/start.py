@@ -14,6 +14,7 @@ from typing import Any
 
 from nasforge import __version__
 from nasforge.data.files import write_bytes_atomically, write_text_atomically
+from nasforge.run.backend import Settled
 from nasforge.run.directory import FORMAT, RunDirectory
 from nasforge.spec.resolved import to_yaml
 from nasforge.spec.run_spec import RunSpec
@@ -32,6 +33,7 @@ def start_run(
     ranks: int,
     base: Path,
     data: str,
+    backend: Settled,
     plugin_files: Sequence[Path],
 ) -> None:
     """Write what a run needs to be done, or gone on with, by anybody: ``space.yaml``, ``resolved.yaml``, ``run.json``.
@@ -46,6 +48,7 @@ def start_run(
         ranks: processes that train together, each of `threads`.
         base: the folder that relative paths in the spec start from.
         data: what identifies the data (`TaskKind.prepare`).
+        backend: what recurrent cells run on.
         plugin_files: plugin files named on the command line.
     """
     write_bytes_atomically(directory.path / "space.yaml", source)
@@ -62,7 +65,7 @@ def start_run(
             "threads": threads,
             "ranks": ranks,
             "workers": n_workers(spec) if ranks == 1 else 1,
-            "backend": "python",
+            **backend.facts(),
             "base": str(base),
             "data": data,
             "plugin_files": [str(path) for path in plugin_files],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Literal
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from nasforge.components import NoOptions, Operation
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.interpreter import Program
+from nasforge.executors.loops import PythonLoops
 from nasforge.executors.network import GraphCore, SequenceCore
 from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.recurrent import FusedCore, RecurrentBackend, recurrent_core
@@ -31,9 +31,9 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture
-def backend() -> RecurrentBackend:
-    return RecurrentBackend()
+@pytest.fixture(params=["python", "native"])
+def backend(request: pytest.FixtureRequest) -> RecurrentBackend:
+    return RecurrentBackend(PythonLoops() if request.param == "python" else request.getfixturevalue("native"))
 
 
 def cores(
@@ -216,13 +216,12 @@ def test_a_mask_that_wants_a_gradient_is_interpreted(backend: RecurrentBackend) 
     assert mask.grad is not None
 
 
-def test_twenty_steps_of_training_are_those_of_the_interpreter(task: LanguageModel) -> None:
+def test_twenty_steps_of_training_are_those_of_the_interpreter(backend: RecurrentBackend, task: LanguageModel) -> None:
     supergraph, plan = cell(4), recipe(learning_rate=0.02, dropout_hidden=0.1, dropout_output=0.3, clip_norm=0.5)
     losses = []
-    backends: tuple[Literal["interpreter", "auto"], ...] = ("interpreter", "auto")
-    for backend in backends:
+    for each in (None, backend):
         supernet = SharedWeights(
-            supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=8, backend=backend), seed=1
+            supergraph, OPERATIONS, task, plan, SharedWeightsOptions(hidden=8), seed=1, backend=each
         )
         trainer = Trainer(task, plan, total_steps=20, seed=2)
         losses.append([trainer.step([supernet.network(m)]).loss for m in samples(supergraph.space, 20, seed=3)])

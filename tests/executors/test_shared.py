@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pytest
 import torch
 from helpers import OPERATIONS, cell, recipe, samples
 from torch import Tensor
 
 from nasforge.executors import shared
+from nasforge.executors.loops import PythonLoops
 from nasforge.executors.network import Network
 from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.recurrent import RecurrentBackend
@@ -21,15 +20,12 @@ from nasforge.tasks.language_model import LanguageModel
 WIDTH = 4
 
 
-Backend = Literal["interpreter", "auto"]
-
-
 def executor(
-    supergraph: Supergraph, task: LanguageModel, seed: int = 1, backend: Backend = "interpreter"
+    supergraph: Supergraph, task: LanguageModel, seed: int = 1, backend: RecurrentBackend | None = None
 ) -> SharedWeights:
     # What is claimed here to the bit holds for each backend; between them it holds up to rounding (test_fused.py).
-    config = SharedWeightsOptions(hidden=WIDTH, backend=backend)
-    return SharedWeights(supergraph, OPERATIONS, task, recipe(), config, seed=seed)
+    config = SharedWeightsOptions(hidden=WIDTH)
+    return SharedWeights(supergraph, OPERATIONS, task, recipe(), config, seed=seed, backend=backend)
 
 
 def step(network: Network, task: LanguageModel) -> tuple[Tensor, dict[str, Tensor]]:
@@ -40,14 +36,16 @@ def step(network: Network, task: LanguageModel) -> tuple[Tensor, dict[str, Tenso
     return loss, dict(zip(names, gradients, strict=True))
 
 
-@pytest.mark.parametrize("backend", ["interpreter", "auto"])
+@pytest.mark.parametrize("backend", ["interpreter", "python", "native"])
 @pytest.mark.parametrize("share", SHARE_KEYS)
 def test_child_of_the_supernet_equals_the_derived_network_bit_for_bit(
-    share: str, backend: Backend, task: LanguageModel
+    share: str, backend: str, task: LanguageModel, request: pytest.FixtureRequest
 ) -> None:
     supergraph = cell(5, share)
-    supernet = executor(supergraph, task, backend=backend)
-    fused = RecurrentBackend() if backend == "auto" else None
+    fused = None
+    if backend != "interpreter":
+        fused = RecurrentBackend(PythonLoops() if backend == "python" else request.getfixturevalue("native"))
+    supernet = executor(supergraph, task, backend=fused)
     for architecture in samples(supergraph.space, 34, seed=4):
         child = supernet.network(architecture)
         derived = standalone(supergraph, architecture, OPERATIONS, task, recipe(), width=WIDTH, seed=99, backend=fused)
