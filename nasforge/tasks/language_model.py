@@ -25,7 +25,7 @@ from nasforge.executors.network import Core, GraphCore, Network, SequenceCore
 from nasforge.executors.team import ALONE, Team
 from nasforge.seeds import derive
 from nasforge.tasks.base import Metric, Score, Split, StepLoss, Task
-from nasforge.tasks.decoder import decoder_nll
+from nasforge.tasks.decoder import decoder_nll, linear_cross_entropy
 from nasforge.tasks.language_data import used_tokens
 from nasforge.tasks.lstm_reference import LstmCore, lstm_width
 from nasforge.tasks.options import LanguageModelOptions, LanguageModelRecipe, input_shapes
@@ -133,8 +133,7 @@ class LanguageModel(Task):
         outputs, state = core(embedded, state, hidden_mask)
         rate = recipe.dropout_output
         dropped = outputs * masks.of_sequences(rate, batch, width) if rate else outputs
-        logits = F.linear(dropped.flatten(0, 1), shell.embedding, shell.decoder_bias)
-        data = F.cross_entropy(logits, following.flatten())
+        data = linear_cross_entropy(dropped.flatten(0, 1), shell.embedding, shell.decoder_bias, following.flatten())
         total = data
         if recipe.activation_regularization:
             total = total + recipe.activation_regularization * dropped.square().mean()
