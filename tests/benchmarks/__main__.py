@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [--only NAME] [--quick]``: run the benchmarks, print their tables."""
+"""``python -m tests.benchmarks [--only NAME] [--quick | --tiny]``: run the benchmarks, print their tables."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The networks of `conv` as one writes them by hand in plain torch: what a general executor is measured against."""
+"""The networks of `conv` and `recurrent` as one writes them by hand in plain torch: what executors are measured against."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -182,3 +184,100 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.linear(self.features(images).mean((2, 3)))
         return logits
+
+
+# Recurrent networks ---------------------------------------------------------------------------------------------------
+
+
+def _highway(state: Tensor, activation: Callable[[Tensor], Tensor], pre: Tensor) -> Tensor:
+    candidate, gate = pre.chunk(2, -1)
+    return torch.lerp(state, activation(candidate), torch.sigmoid(gate))
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+class TreeCell(nn.Module):
+    """The cell of `recurrent.TREE`: x is projected for all words at once, candidate and gate are one product."""
+
+    LIMIT = 25.0
+
+    def __init__(self, width: int, spread: float = 0.04) -> None:
+        super().__init__()
+        self.from_x = nn.Parameter(torch.empty(width, 2 * width).uniform_(-spread, spread))
+        self.bias = nn.Parameter(torch.zeros(2 * width))
+        weights = (nn.Parameter(torch.empty(width, 2 * width).uniform_(-spread, spread)) for _ in range(12))
+        self.weights = nn.ParameterList(weights)
+
+    def forward(
+        self, inputs: Tensor, state: tuple[Tensor, ...] | None, mask: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``[words, batch, width]``, a state ``[batch, width]`` or None for zeros, and its mask."""
+        words, batch, width = inputs.shape
+        w = list(self.weights)
+        projected = torch.addmm(self.bias, inputs.flatten(0, 1), self.from_x).view(words, batch, 2 * width)
+        h = inputs.new_zeros(batch, width) if state is None else state[0]
+        outputs: list[Tensor] = []
+        for x in projected.unbind(0):
+            s0 = _highway(h, torch.tanh, torch.addmm(x, h * mask, w[0]))
+            m0 = s0 * mask
+            s1 = _highway(s0, torch.relu, m0 @ w[1])
+            m1 = s1 * mask
+            s2 = _highway(s1, torch.tanh, m1 @ w[2])
+            m2 = s2 * mask
+            s3 = _highway(s1, torch.sigmoid, m1 @ w[3])
+            s4 = _highway(s2, _itself, m2 @ w[4])
+            s5 = _highway(s2, torch.relu, m2 @ w[5])
+            s6 = _highway(s5, torch.tanh, (s5 * mask) @ w[6])
+            m6 = s6 * mask
+            s7 = _highway(s3, torch.relu, (s3 * mask) @ w[7])
+            s8 = _highway(s6, torch.sigmoid, m6 @ w[8])
+            s9 = _highway(s6, torch.tanh, m6 @ w[9])
+            s10 = _highway(s0, _itself, m0 @ w[10])
+            s11 = _highway(s9, torch.relu, (s9 * mask) @ w[11])
+            mean = torch.stack((s4, s7, s8, s10, s11)).mean(0)
+            norm = torch.linalg.vector_norm(mean, dim=-1, keepdim=True)
+            h = mean * (self.LIMIT / norm.clamp_min(self.LIMIT))
+            outputs.append(h)
+        return torch.stack(outputs), (h,)
+
+
+class LstmCell(nn.Module):
+    """Three layers of `nn.LSTM`, which has no mask of the state."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, width, 3)
+
+    def forward(
+        self, inputs: Tensor, state: tuple[Tensor, ...] | None, mask: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        outputs, after = self.lstm(inputs, state)
+        return outputs, after
+
+
+def whole_loss(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """The mean cross-entropy, with the logits of all words at once."""
+    return F.cross_entropy(F.linear(x, weight, bias), targets)
+
+
+class WordModel(nn.Module):
+    """A cell between an embedding and a decoder of one tied matrix."""
+
+    def __init__(self, vocabulary: int, width: int, cell: nn.Module, loss: Callable[..., Tensor] = whole_loss) -> None:
+        super().__init__()
+        self._loss = loss
+        self.embedding = nn.Parameter(torch.empty(vocabulary, width).uniform_(-0.1, 0.1))
+        self.decoder_bias = nn.Parameter(torch.zeros(vocabulary))
+        self.cell = cell
+
+    def forward(
+        self, words: Tensor, following: Tensor, state: tuple[Tensor, ...] | None, masks: Sequence[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The loss of a window ``[words, batch]``, and the state after it; masks of input, state and output."""
+        of_input, of_state, of_output = masks
+        outputs, state = self.cell(F.embedding(words, self.embedding) * of_input, state, of_state)
+        dropped = (outputs * of_output).flatten(0, 1)
+        loss = self._loss(dropped, self.embedding, self.decoder_bias, following.flatten())
+        return loss, tuple(part.detach() for part in state)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peak_memory import peak_bytes
 from random_specs import supergraph_of
 from small_images import BLOCK, CELLS, OPERATIONS, recipe, task_of
-from torch.profiler import ProfilerActivity, profile
 
 from nasforge.executors.network import Network
 from nasforge.executors.options import SharedWeightsOptions
@@ -19,17 +19,10 @@ from nasforge.tasks.image_classification import ImageClassification
 
 
 def peak_of_a_step(task: ImageClassification, network: Network) -> int:
-    """Bytes of tensors at the peak, above those that were there before; the optimiser's state is there."""
+    """Bytes at the peak of a step; the optimiser's state is there before it."""
     trainer = Trainer(task, recipe(), 2, seed=0)
     trainer.step([network])
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
-        trainer.step([network])
-    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
-    now = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak
+    return peak_bytes(lambda: trainer.step([network]))
 
 
 @pytest.mark.parametrize("block", [BLOCK, CELLS], ids=lambda block: block["kind"])
