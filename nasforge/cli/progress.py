@@ -74,6 +74,10 @@ class View(Observer):
         self.line(f"{len(jobs)} jobs" + (f", {len(finished)} of them finished before" if finished else ""))
         self.line("Scores with shared weights are proxies: they rank candidates and are not the result.")
 
+    def noted(self, text: str) -> None:
+        """See `Observer`."""
+        self.line(text)
+
     def job_started(self, job: Job) -> None:
         """See `Observer`."""
         self.line(f"{job.title}: started")

@@ -19,7 +19,8 @@ from nasforge.run.group import Group, group_here, refuse_for_ranks, require_rank
 from nasforge.run.pool import become_member
 from nasforge.run.runner import Runner
 from nasforge.run.spec_of_run import spec_of
-from nasforge.run.start import start_run, versions
+from nasforge.run.start import n_workers, start_run, versions
+from nasforge.run.threads import asked, choose
 from nasforge.spec.run_spec import RunSpec, load_run_spec
 
 RUNS = Path("runs")
@@ -34,7 +35,15 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.")] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, or cuda where torch finds one.")] = "cpu",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each worker process.")] = 1,
+    threads: Annotated[
+        str,
+        typer.Option(
+            "--threads",
+            metavar="N|rule|auto",
+            help="Threads of each worker process: a number; rule, by the sizes in the file, 1 for small networks; "
+            "or auto, measured first, which gives up that equal runs are equal to the last digit.",
+        ),
+    ] = "rule",
     plugin: PluginFiles = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the verdict only.")] = False,
 ) -> None:
@@ -44,11 +53,13 @@ def run(
     """
     group = group_here()
     if group.rank > 0:
-        become_member(threads)
+        become_member()
+    wanted = asked(threads)
     plugins = load_plugins(plugin)
     spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
     check_device(device)
     refuse_for_ranks(group, spec, device)
+    chosen = choose(wanted, spec, n_workers(spec) if group.size == 1 else 1, group.size, device)
     require_within_limits(spec, compile_space(spec, "final", plugins.catalogue.operations))
     base = file.resolve().parent
     data = prepare(spec, plugins, base)
@@ -70,7 +81,7 @@ def run(
         source=file.read_bytes(),
         arguments=arguments,
         device=device,
-        threads=threads,
+        threads=chosen,
         ranks=group.size,
         base=base,
         data=data,
@@ -89,7 +100,7 @@ def resume(
     facts = directory.read_run()
     group = group_here()
     if group.rank > 0:
-        become_member(facts["threads"])
+        become_member()
     directory.lock()
     if (run_dir / "result.json").exists() and facts["status"] == "done":
         raise UsageError(f"{run_dir}: this run is done; `nasforge show {run_dir}` shows what it found")

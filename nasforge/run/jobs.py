@@ -13,6 +13,7 @@ from typing import Any
 from nasforge.components import Options, Stage
 from nasforge.controllers.base import Controller
 from nasforge.errors import RunFailedError
+from nasforge.executors.base import Executor
 from nasforge.executors.network import Core, Network
 from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import standalone
@@ -97,17 +98,7 @@ class Workshop:
     def _search(self, job: Job, emit: Emit) -> dict[str, bytes]:
         spec, seed = self.spec, derive(self.spec.seed, job.arm)
         uniform = job.arm == "baseline"
-        executor = resolve(spec.executor_kind.build)(
-            self.search_graph,
-            self.operations,
-            self.task,
-            spec.search_recipe,
-            spec.executor,
-            # Both arms start from the same weights: what differs between them is the search alone.
-            seed=derive(spec.seed, "search weights"),
-            device=self.device,
-            backend=self._backend,
-        )
+        executor = self.search_executor()
         strategy: Strategy = resolve(spec.strategy_kind.build)(
             spec.strategy_kind.uniform(spec.strategy) if uniform else spec.strategy,
             space=self.search_graph.space,
@@ -142,6 +133,22 @@ class Workshop:
         }
         return {"result.json": _json(result)}
 
+    def search_executor(self) -> Executor:
+        """Fresh shared weights."""
+        spec = self.spec
+        executor: Executor = resolve(spec.executor_kind.build)(
+            self.search_graph,
+            self.operations,
+            self.task,
+            spec.search_recipe,
+            spec.executor,
+            # Both arms start from the same weights: what differs between them is the search alone.
+            seed=derive(spec.seed, "search weights"),
+            device=self.device,
+            backend=self._backend,
+        )
+        return executor
+
     def _controller(self, uniform: bool, seed: int) -> Controller:
         kind = self.plugins.catalogue.controllers["random"] if uniform else self.spec.controller_kind
         config = kind.config() if uniform else self.spec.controller
@@ -162,7 +169,8 @@ class Workshop:
 
     # Training from scratch -------------------------------------------------------------------------------------------
 
-    def _fresh(self, architecture: Architecture, graph: Supergraph | None = None) -> Network:
+    def fresh(self, architecture: Architecture, graph: Supergraph | None = None) -> Network:
+        """A network to be trained from scratch, of the final stage or of another graph."""
         spec = self.spec
         return standalone(
             graph or self.final_graph,
@@ -201,7 +209,7 @@ class Workshop:
         if job.index >= len(shortlist):
             return {"result.json": _json({"valid": None, "reason": "the search held fewer distinct candidates"})}
         architecture = self.final_graph.space.architecture(shortlist[job.index]["decisions"])
-        network = self._fresh(architecture)
+        network = self.fresh(architecture)
         self._fit(network, self.spec.derive.short_epochs, emit, "from scratch")
         valid = self.task.evaluate(network, "valid", exact=False)
         return {"result.json": _json({"valid": _finite(valid.value), "epochs": self.spec.derive.short_epochs})}
@@ -209,7 +217,7 @@ class Workshop:
     def _train(self, job: Job, emit: Emit) -> dict[str, bytes]:
         chosen = self._winner(job.arm)
         architecture = self.final_graph.space.architecture(chosen["decisions"])
-        network = self._fresh(architecture)
+        network = self.fresh(architecture)
         trainer = self._fit(network, self.spec.train.epochs, emit, "from scratch")
         trained = self._trained(network, trainer, emit)
         result = {**chosen, "parameters": network.count(), "trained": trained}
@@ -286,12 +294,12 @@ class Workshop:
         configs = spec.space_kind.references(spec.space, spec.stack)
         if name in configs:
             graph = self._reference_graph(configs[name])
-            return self._fresh(graph.space.sample(stream(0, "the only one")), graph)
+            return self.fresh(graph.space.sample(stream(0, "the only one")), graph)
         if name == LARGEST:
             found = self.directory.read_job_result("search")["largest"]
-            return self._fresh(self.final_graph.space.architecture(found["decisions"]))
+            return self.fresh(self.final_graph.space.architecture(found["decisions"]))
         rng = stream(spec.seed, "reference size")
-        sizes = sorted(self._fresh(self.final_graph.space.sample(rng)).count() for _ in range(SIZE_SAMPLES))
+        sizes = sorted(self.fresh(self.final_graph.space.sample(rng)).count() for _ in range(SIZE_SAMPLES))
         cores: Mapping[str, Core] = self.task.reference_cores(
             spec.train.hidden, sizes[len(sizes) // 2], derive(spec.seed, "final weights")
         )

@@ -1,4 +1,4 @@
-"""Worker processes of one thread each: started, fed with jobs, listened to, stopped.
+"""Worker processes: started, fed with jobs, listened to, stopped.
 
 A worker that crashes takes nothing with it: its job left no files, and the run says which job and where its log is.
 """
@@ -25,6 +25,9 @@ STOP_SECONDS = 5.0
 FINISH_SECONDS = 60.0
 """For a worker to end by itself: it may just have begun to load torch."""
 
+MEASURE = "?threads"
+"""What a worker is sent instead of a job to measure steps on several numbers of threads; no job has such a name."""
+
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
@@ -41,13 +44,14 @@ _BOOT = (
 _BOOT_MEMBER = "import sys; sys.path.append(sys.argv.pop(1)); from nasforge.run.member import main; main()"
 
 
-def become_member(threads: int) -> NoReturn:
+def become_member() -> NoReturn:
     """Turn this process into a rank after the first (`nasforge.run.member`); to torchrun it remains the same process.
 
-    Started anew, since the number of threads and the handling of memory are settled when a process begins.
+    Started anew, since the handling of memory is settled when a process begins. It takes the run's number of threads
+    when it has been told which run that is.
     """
     command = [sys.executable, "-P", "-c", _BOOT_MEMBER, str(Path(nasforge.__file__).parents[1])]
-    os.execve(sys.executable, command, _environment(threads))
+    os.execve(sys.executable, command, _environment(1))
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -28,11 +28,12 @@ from nasforge.graph.png import png_bytes
 from nasforge.graph.supergraph import Supergraph
 from nasforge.graph.svg import svg
 from nasforge.plugins import Plugins
+from nasforge.run import threads
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
 from nasforge.run.group import ranks_of
 from nasforge.run.plan import Job, ready
-from nasforge.run.pool import Message, Pool
+from nasforge.run.pool import MEASURE, Message, Pool
 from nasforge.run.result import build_result, to_json
 from nasforge.run.spec_of_run import jobs_of
 from nasforge.run.start import n_workers, now, versions
@@ -46,6 +47,10 @@ class Observer(ABC):
     @abstractmethod
     def started(self, jobs: Sequence[Job], finished: Sequence[Job]) -> None:
         """The run begins; `finished` were done before (a resumed run)."""
+
+    @abstractmethod
+    def noted(self, text: str) -> None:
+        """Something about the whole run is worth one line."""
 
     @abstractmethod
     def job_started(self, job: Job) -> None:
@@ -94,6 +99,8 @@ class Runner:
         self._observer.started(self._jobs, finished)
         self._status("running", pid=os.getpid(), host=socket.gethostname())
         try:
+            self._settle_threads()
+            self._observer.noted(threads.said(self._directory.read_run()))
             self._do({job.name for job in finished})
             result = self._conclude()
             if result["status"] == "failed":
@@ -110,6 +117,25 @@ class Runner:
             raise
         self._status("done", ended=now())
         return result
+
+    def _settle_threads(self) -> None:
+        """Have a worker measure, alone, where ``--threads auto`` asks for it; what is recorded then stays."""
+        run = self._directory.read_run()
+        if run.get("threads_chosen", {}).get("reason") != "":
+            return
+        self._observer.noted("threads of each worker process: measuring steps on 1, 2, 4 ...")
+        pool = Pool(self._directory.path, 1, 1)
+        try:
+            pool.workers[0].write(MEASURE)
+            while (message := _next(pool.inbox)) is None:
+                pass
+            if message.body is None or "seconds" not in message.body:
+                raise pool.workers[0].failure(message.body)
+        finally:
+            pool.stop()
+        chosen = threads.pick({int(number): float(took) for number, took in message.body["seconds"].items()})
+        reason = {"by": chosen.by, "reason": chosen.reason}
+        self._directory.write_run({**run, "threads": chosen.number, "threads_chosen": reason})
 
     def _do(self, finished: set[str]) -> None:
         self._write_journal(finished)

@@ -16,6 +16,7 @@ from nasforge import __version__
 from nasforge.data.files import write_bytes_atomically, write_text_atomically
 from nasforge.run.backend import Settled
 from nasforge.run.directory import FORMAT, RunDirectory
+from nasforge.run.threads import Choice
 from nasforge.spec.resolved import to_yaml
 from nasforge.spec.run_spec import RunSpec
 
@@ -29,7 +30,7 @@ def start_run(
     source: bytes,
     arguments: Mapping[str, Any],
     device: str,
-    threads: int,
+    threads: Choice,
     ranks: int,
     base: Path,
     data: str,
@@ -45,7 +46,7 @@ def start_run(
         arguments: of the command line, for the record.
         device: e.g. ``cpu``.
         threads: per worker process.
-        ranks: processes that train together, each of `threads`.
+        ranks: processes that train together, each with `threads`.
         base: the folder that relative paths in the spec start from.
         data: what identifies the data (`TaskKind.prepare`).
         backend: what recurrent cells run on.
@@ -62,7 +63,8 @@ def start_run(
             "profile": spec.profile,
             "arguments": dict(arguments),
             "device": device,
-            "threads": threads,
+            "threads": threads.number,
+            "threads_chosen": {"by": threads.by, "reason": threads.reason},
             "ranks": ranks,
             "workers": n_workers(spec) if ranks == 1 else 1,
             **backend.facts(),

@@ -1,10 +1,11 @@
 """A worker process: reads job names, does the jobs, reports in JSON lines.
 
 Started by `nasforge.run.pool`; where torchrun started several ranks it is the first of them (`nasforge.run.member`).
-A line on standard input is the name of a job, an empty one says that there is none left. Standard output carries one
-JSON object a line: ``{"tick": ...}``, ``{"event": ...}``, and for each job one ``{"done": NAME}`` or ``{"error":
-{"type", "message"}}``. What libraries print goes to standard error, which the runner keeps in ``logs/``. When the
-runner is gone, the next report fails and the process ends.
+A line on standard input is the name of a job, an empty one says that there is none left, and `MEASURE` asks for the
+time of steps. Standard output carries one JSON object a line: ``{"tick": ...}``, ``{"event": ...}``, and for each job
+one ``{"done": NAME}`` or ``{"error": {"type", "message"}}``; to `MEASURE`, ``{"seconds": {THREADS: SECONDS}}``. What
+libraries print goes to standard error, which the runner keeps in ``logs/``. When the runner is gone, the next report
+fails and the process ends.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from nasforge.errors import NasforgeError, RunFailedError
 from nasforge.run.directory import RunDirectory
 from nasforge.run.group import group_here
 from nasforge.run.plan import Job
+from nasforge.run.pool import MEASURE
+from nasforge.run.start import n_workers
 from nasforge.strategies.base import Event, Report, Tick
 
 TICK_SECONDS = 0.25
@@ -92,6 +95,11 @@ def _serve(directory: RunDirectory, reporter: _Reporter) -> None:
             name = team.announce(line.strip())
             if name == END:
                 break
+            if name == MEASURE:
+                from nasforge.run.measure import step_seconds
+
+                reporter.send({"seconds": step_seconds(shop, n_workers(shop.spec))})
+                continue
             job = jobs[name]
             reporter.events = []
             files = shop.run(job, reporter)
