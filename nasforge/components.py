@@ -291,6 +291,9 @@ class ControllerKind:
     smallest_group: Callable[[Any], int] = field(default=lambda config: 1)
 
 
+Precision = Literal["float32", "bfloat16"]
+"""In which type the products of networks are computed."""
+
 SLICES = "slices"
 """The capability of executors that train spaces in which numbers are searched."""
 
@@ -306,12 +309,18 @@ class ExecutorOptions(Options):
             with the loop in Python. ``auto``: native where it can be had, else Python, settled once before a run's
             first step. In all three, cells with an activation that names no derivative run step by step.
             ``interpreter``: step by step always, as plain autograd. All compute the same up to rounding.
+        precision: in which type products are computed, in the search and in the trainings from scratch: ``float32``, or
+            ``bfloat16``, mixed precision: losses of weight steps, rewards and validation scores on the way by torch's
+            autocast. Weights, optimiser, batch norms, losses and recurrent cells stay float32 then; so do the scores
+            that are reported of finished trainings, since these are of the float32 weights that a user takes home, and
+            the exported network. On a CPU without units for bfloat16 networks of images took twice as long.
         recipe: read with the task's recipe model; here it stays null.
     """
 
     share: str
     hidden: int = Field(gt=0)
     backend: Literal["auto", "native", "python", "interpreter"] = "auto"
+    precision: Precision = "float32"
     recipe: Any = None
 
 

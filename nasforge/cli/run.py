@@ -9,6 +9,7 @@ import typer
 
 from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
 from nasforge.cli.progress import observer_for
+from nasforge.components import Precision
 from nasforge.errors import DataError, SpecError, UsageError
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
@@ -57,7 +58,7 @@ def run(
     wanted = asked(threads)
     plugins = load_plugins(plugin)
     spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
-    check_device(device)
+    check_device(device, spec.executor.precision)
     refuse_for_ranks(group, spec, device)
     chosen = choose(wanted, spec, n_workers(spec) if group.size == 1 else 1, group.size, device)
     require_within_limits(spec, compile_space(spec, "final", plugins.catalogue.operations))
@@ -154,11 +155,11 @@ def prepare(spec: RunSpec, plugins: Plugins, base: Path) -> str:
     return identity
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that is not there, before anything is written.
+def check_device(device: str, precision: Precision = "float32") -> None:
+    """Refuse a device that is not there, or does not compute in `precision`, before anything is written.
 
     Raises:
-        UsageError: an unknown name, or no such device.
+        UsageError: an unknown name, no such device, or one that cannot.
     """
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
@@ -170,6 +171,8 @@ def check_device(device: str) -> None:
         count = torch.cuda.device_count()
         if int(index or 0) >= count:
             raise UsageError(f"--device {device}: torch finds {count} CUDA device(s) here; use --device cpu")
+        if precision == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise UsageError(f"--device {device} has no units for bfloat16; use executor.precision: float32")
 
 
 def _changed(then: dict[str, Any], now: dict[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nasforge.components import Shape
+from nasforge.components import Precision, Shape
 from nasforge.executors.bank import Modes
 from nasforge.executors.interpreter import Program
 from nasforge.executors.norms import Use
+from nasforge.executors.precision import computing_in, uncast
 from nasforge.executors.team import ALONE, Team
 
 
@@ -47,7 +48,7 @@ class SequenceCore(Core, ABC):
 
     @abstractmethod
     def __call__(self, inputs: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
-        """Run over time.
+        """Run over time, in float32 even where autocast surrounds it (`nasforge.executors.precision`).
 
         Args:
             inputs: ``[time, batch, width]``.
@@ -77,7 +78,8 @@ class GraphCore(SequenceCore):
 
     def __call__(self, inputs: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
         """See `SequenceCore`."""
-        outputs = self.program({"inputs": inputs, "state": state, "mask": mask})
+        with uncast(inputs) as sequence:
+            outputs = self.program({"inputs": sequence, "state": state, "mask": mask})
         return outputs, outputs[-1]
 
 
@@ -131,6 +133,7 @@ class Network:
         evaluate_norms: what they do in scoring: ``batch``, or ``fixed`` where the running statistics are its own.
         momentum: of ``update``.
         addition: what it has in training only; it is not counted, kept or exported.
+        precision: in which type `computing` has products computed.
     """
 
     shell: nn.Module
@@ -139,6 +142,7 @@ class Network:
     evaluate_norms: Use = "fixed"
     momentum: float = 0.1
     addition: Addition | None = None
+    precision: Precision = "float32"
 
     @cached_property
     def trained(self) -> Mapping[str, nn.Parameter]:
@@ -150,6 +154,14 @@ class Network:
         """The weights of this network, by name."""
         shell = {f"shell.{name}": parameter for name, parameter in self.shell.named_parameters()}
         return {**shell, **{f"core.{name}": parameter for name, parameter in self.core.parameters.items()}}
+
+    def computing(self) -> AbstractContextManager[object]:
+        """Its own precision, for as long as the context lasts.
+
+        Whoever asks a task for a loss or a proxy score of the network enters it (`Trainer`, strategies); tasks need not
+        know. Backward belongs outside.
+        """
+        return computing_in(self.precision, next(iter(self.parameters.values())).device)
 
     @contextmanager
     def training(self) -> Iterator[None]:

@@ -28,6 +28,7 @@ class SharedWeightsOptions(ExecutorOptions):
             averages over all architectures of the search (the authors' code for macro networks), which fit none of
             them. Candidates are ranked with averages of their own either way.
         backend: see `ExecutorOptions`.
+        precision: see `ExecutorOptions`.
         recipe: how the weights are trained. Each task has its own keys and its own defaults for the search, so the
             run spec reads this block with the task's recipe model; here it stays null.
     """

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nasforge.executors.loops import Loops, Run
 from nasforge.executors.lowering import Cell
+from nasforge.executors.precision import uncast
 from nasforge.executors.workspace import WorkspacePool
 
 
@@ -99,6 +100,11 @@ class _Recurrence(torch.autograd.Function):
                 "a fused recurrent cell goes backward once: its buffers are used again afterwards. Call it again, or "
                 "use executor.backend: interpreter"
             )
+        with uncast(gradient) as given:
+            return _Recurrence._gradients(ctx, given)
+
+    @staticmethod
+    def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         cell, loops, pool = ctx.how
         inputs, history, from_x, *weights = ctx.saved_tensors
         run, ctx.run = replace(ctx.run, history=history, weights=weights), None

@@ -10,6 +10,7 @@ from torch import Tensor
 from nasforge.executors.loops import Loops
 from nasforge.executors.lowering import Cell, NoForm, lower
 from nasforge.executors.network import Core, GraphCore, SequenceCore
+from nasforge.executors.precision import uncast
 from nasforge.executors.recurrence import run_cell
 from nasforge.executors.workspace import WorkspacePool
 
@@ -51,7 +52,8 @@ class FusedCore(SequenceCore):
         """See `SequenceCore`."""
         if mask is not None and mask.requires_grad:
             return self._core(inputs, state, mask)
-        outputs = run_cell(self._cell, self._backend.loops, self._backend.pool, inputs, state, mask)
+        with uncast(inputs) as sequence:
+            outputs = run_cell(self._cell, self._backend.loops, self._backend.pool, sequence, state, mask)
         return outputs, outputs[-1]
 
 

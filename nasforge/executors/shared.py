@@ -13,12 +13,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nasforge.components import Operation, Shape
+from nasforge.components import Operation, Precision, Shape
 from nasforge.errors import SpaceError
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.base import Executor
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Addition, Core, Network
+from nasforge.executors.norms import Use
 from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.recurrent import RecurrentBackend, recurrent_core
 from nasforge.graph.plan import plan_architecture
@@ -65,6 +66,7 @@ class SharedWeights(Executor):
         self._operations = operations
         self._task, self._recipe, self._seed = task, recipe, seed
         self._backend = backend
+        self._precision = config.precision
         self._own_task = task.alone()
         self._running = config.norms == "running"
         self._shapes = task.input_shapes(config.hidden)
@@ -103,9 +105,9 @@ class SharedWeights(Executor):
         shell, addition = self._shell_for(core), None
         if whole is not None:
             addition = Addition(whole, self._training_shell_for(whole))
-        if self._running:
-            return Network(shell, core, train_norms="update", evaluate_norms="fixed", addition=addition)
-        return Network(shell, core, train_norms="batch", evaluate_norms="batch", addition=addition)
+        train: Use = "update" if self._running else "batch"
+        evaluate: Use = "fixed" if self._running else "batch"
+        return Network(shell, core, train, evaluate, addition=addition, precision=self._precision)
 
     def _shell_for(self, core: Core) -> nn.Module:
         """The one shell of all children, which is as wide as the first of them."""
@@ -144,7 +146,7 @@ class SharedWeights(Executor):
             self._put_back = {name: value.clone() for name, value in network.core.statistics.items()}
         # A child whose values were not finite leaves statistics that no average would forget: 0 * NaN is NaN.
         self._bank.reset(network.core.statistics)
-        with torch.no_grad():
+        with torch.no_grad(), network.computing():
             for step in range(CALIBRATION_STEPS):
                 moving = replace(network, train_norms="update", momentum=1 / (step + 1), addition=None)
                 seed = derive(self._seed, "calibration")
@@ -222,15 +224,16 @@ def standalone(
     seed: int,
     device: str = "cpu",
     backend: RecurrentBackend | None = None,
+    precision: Precision = "float32",
 ) -> Network:
     """A derived network: the open wires of `architecture` only, with fresh weights of its own.
 
     Args: as for `SharedWeights`; `width` is the number of features where the space does not say it, `backend` says
-        how recurrent cells run, None for the interpreter. Two architectures with one seed start from equal weights
-        wherever their nodes' keys agree.
+        how recurrent cells run, None for the interpreter, `precision` in which type products are computed. Two
+        architectures with one seed start from equal weights wherever their nodes' keys agree.
     """
     bank = WeightBank(seed, init_range=recipe.init_range, device=device)
     shapes = task.input_shapes(width)
     core, whole = cores(supergraph, architecture, operations, task, recipe, bank, shapes, backend)
     addition = None if whole is None else Addition(whole, task.training_shell(whole, recipe, seed))
-    return Network(task.shell(core.width, recipe, seed), core, addition=addition)
+    return Network(task.shell(core.width, recipe, seed), core, addition=addition, precision=precision)

@@ -112,7 +112,8 @@ class Trainer:
         before = self._moving(networks)
         loss, count, states, rate = 0.0, 0, [], self._drop_rate()
         for network, state in zip(networks, self._states, strict=True):
-            with network.dropping(rate, derive(self._seed, "drop path", self.step_number), self._team):
+            dropping = network.dropping(rate, derive(self._seed, "drop path", self.step_number), self._team)
+            with dropping, network.computing():
                 result = self._task.loss(network, self._recipe, self.step_number, state, self._seed)
             (result.total / len(networks)).backward()  # type: ignore[no-untyped-call]
             loss += float(result.data) / len(networks)

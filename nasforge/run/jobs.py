@@ -182,6 +182,7 @@ class Workshop:
             seed=derive(spec.seed, "final weights"),
             device=self.device,
             backend=self._backend,
+            precision=spec.executor.precision,
         )
 
     def _fit(self, network: Network, epochs: int, emit: Emit, title: str) -> Trainer:
@@ -198,11 +199,16 @@ class Workshop:
                 shown = {"loss": sum(recent) / len(recent)} if recent else {}
                 done, total = epoch * per_epoch + step + 1, epochs * per_epoch
                 emit(Tick(f"{title}, epoch {epoch + 1}/{epochs}", done, total, shown, done / total))
-            score = task.evaluate(network, "valid", exact=False)
+            score = self._proxy(network)
             loss = sum(losses) / len(losses) if losses else None
             facts = {"epoch": epoch, "loss": loss, "skipped": trainer.skipped, "valid": _finite(score.value)}
             emit(Event("epoch", facts))
         return trainer
+
+    def _proxy(self, network: Network) -> Score:
+        """The score by which trainings are watched and candidates are chosen."""
+        with network.computing():
+            return self.task.evaluate(network, "valid", exact=False)
 
     def _short(self, job: Job, emit: Emit) -> dict[str, bytes]:
         shortlist = self.directory.read_job_result(job.arm)["shortlist"]
@@ -211,7 +217,7 @@ class Workshop:
         architecture = self.final_graph.space.architecture(shortlist[job.index]["decisions"])
         network = self.fresh(architecture)
         self._fit(network, self.spec.derive.short_epochs, emit, "from scratch")
-        valid = self.task.evaluate(network, "valid", exact=False)
+        valid = self._proxy(network)
         return {"result.json": _json({"valid": _finite(valid.value), "epochs": self.spec.derive.short_epochs})}
 
     def _train(self, job: Job, emit: Emit) -> dict[str, bytes]:
@@ -305,7 +311,7 @@ class Workshop:
         )
         core = cores[name]
         shell = self.task.shell(core.width, spec.final_recipe, derive(spec.seed, "final weights"))
-        return Network(shell, core)
+        return Network(shell, core, precision=spec.executor.precision)
 
     def _reference_graph(self, config: Options) -> Supergraph:
         """The final graph of a reference's block, which may be of another kind."""

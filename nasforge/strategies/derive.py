@@ -65,7 +65,9 @@ def _scored(
     candidates: list[tuple[Architecture, str]], executor: Executor, task: Task
 ) -> Iterator[tuple[Architecture, str, Score]]:
     def score(begin: int, i: int) -> Score:
-        return task.evaluate(executor.calibrated(candidates[begin + i][0]), "valid", exact=False)
+        network = executor.calibrated(candidates[begin + i][0])
+        with network.computing():
+            return task.evaluate(network, "valid", exact=False)
 
     for begin in range(0, len(candidates), task.team.size):
         group = candidates[begin : begin + task.team.size]

@@ -112,6 +112,7 @@ class Enas(Strategy):
 
         def score(i: int) -> Score:
             network = self.executor.network(proposals[i])
-            return self.task.score_minibatch(network, self._windows, derive(self.seed, "rewards"))
+            with network.computing():
+                return self.task.score_minibatch(network, self._windows, derive(self.seed, "rewards"))
 
         return self.task.scores(len(proposals), score)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nasforge.executors.network import SequenceCore
+from nasforge.executors.precision import uncast
 from nasforge.seeds import derive
 
 
@@ -40,6 +41,10 @@ class LstmCore(SequenceCore):
 
     def __call__(self, inputs: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
         """See `SequenceCore`."""
+        with uncast(inputs) as sequence:
+            return self._run(sequence, state, mask)
+
+    def _run(self, inputs: Tensor, state: Any, mask: Tensor | None) -> tuple[Tensor, Any]:
         if mask is None:
             outputs, after = self._lstm(inputs, state)
             return outputs, after

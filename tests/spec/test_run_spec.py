@@ -233,7 +233,7 @@ def test_where_the_default_scope_does_not_fit_the_kind_its_first_is_taken() -> N
     text = "nasforge: 1\nname: a\nspace: {kind: other_kind}\ntask: {kind: other_task}\n"
     resolved = load(text + "executor: {kind: other}").resolved()["executor"]
     assert resolved["recipe"].pop("rate") == 2.0
-    rest = {"hidden": 3, "backend": "auto", "recipe": to_plain(Recipe())}
+    rest = {"hidden": 3, "backend": "auto", "precision": "float32", "recipe": to_plain(Recipe())}
     assert resolved == {"kind": "other", "share": "layer", **rest}
     assert load(text).resolved()["executor"]["share"] == "layer"
     (problem,) = faults(text + "executor: {share: node}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,12 +62,14 @@ def ranked(values: list[float], direction: Any) -> tuple[list[Candidate], list[R
     scores: Mapping[int, float] = dict(enumerate(values))
     asked: list[tuple[str, bool]] = []
 
-    def evaluate(network: int, split: str, *, exact: bool) -> Score:
+    def evaluate(network: Any, split: str, *, exact: bool) -> Score:
         asked.append((split, exact))
-        return Score(scores[network], 0.0, 1)
+        return Score(scores[network.number], 0.0, 1)
 
     order = iter(range(len(values)))
-    executor: Any = SimpleNamespace(calibrated=lambda architecture: next(order))
+    executor: Any = SimpleNamespace(
+        calibrated=lambda architecture: SimpleNamespace(number=next(order), computing=nullcontext)
+    )
     task: Any = SimpleNamespace(
         metric=Metric("score", direction),
         evaluate=evaluate,
