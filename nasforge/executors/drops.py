@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from nasforge.executors.team import ALONE, Team
+from nasforge.executors.transfer import sent
 
 
 @dataclass
@@ -68,4 +69,4 @@ class DropPath:
         kept = self.mode.team.drawn(
             len(value), lambda n: torch.empty(n, *ones).bernoulli_(keep, generator=self.mode.generator).div_(keep)
         )
-        return value * kept.to(value)
+        return value * sent(kept, value)

@@ -9,8 +9,9 @@ network does not name is not touched: no gradient, no weight decay, no momentum.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,22 +22,66 @@ from nasforge.recipe import Recipe
 from nasforge.seeds import derive
 from nasforge.tasks.base import Task
 
+REPORT_EVERY = 50
+"""Weight steps between two readings of their losses."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class StepReport:
     """What one weight step did.
 
+    The numbers stay where the network is until one is asked for, which waits for the device: ask now and then.
+
     Attributes:
-        loss: mean data loss over the networks; not finite where the step was skipped for it.
+        numbers: loss, norm of the gradient, and 1 for a skipped step, else 0.
         count: items of the batch, of all ranks together.
-        gradient_norm: global norm before clipping.
-        skipped: whether the gradient was not finite, so that nothing moved and the carried state was reset.
     """
 
-    loss: float
+    numbers: Tensor
     count: int
-    gradient_norm: float
-    skipped: bool
+
+    @cached_property
+    def _read(self) -> tuple[float, float, float]:
+        loss, norm, skipped = self.numbers.tolist()
+        return loss, norm, skipped
+
+    @property
+    def loss(self) -> float:
+        """Mean data loss over the networks; not finite where the step was skipped for it."""
+        return self._read[0]
+
+    @property
+    def gradient_norm(self) -> float:
+        """Global norm before clipping."""
+        return self._read[1]
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the gradient or the loss was not finite: then nothing moved and the carried state starts anew."""
+        return self._read[2] != 0
+
+
+class Losses:
+    """The losses of steps that were not skipped, read when they are asked for."""
+
+    def __init__(self) -> None:
+        self._read: list[float] = []
+        self._unread: list[StepReport] = []
+
+    def add(self, report: StepReport) -> None:
+        """Take a step."""
+        self._unread.append(report)
+
+    def read(self) -> list[float]:
+        """All so far, in order."""
+        self._read += [report.loss for report in self._unread if not report.skipped]
+        self._unread.clear()
+        return self._read
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """The mean; None of nothing."""
+    return sum(values) / len(values) if values else None
 
 
 def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int) -> float:
@@ -86,7 +131,6 @@ class Trainer:
 
     Attributes:
         step_number: steps done, skipped ones included.
-        skipped: how many were skipped.
         items: how many items (tokens, images) were trained on, per network.
     """
 
@@ -101,7 +145,7 @@ class Trainer:
         # The list of the one group is replaced by the active parameters before every step; state is kept per parameter.
         self._optimizer = _optimizer(recipe)
         self.step_number = 0
-        self.skipped = 0
+        self._skipped = torch.zeros(())
         self.items = 0
 
     def step(self, networks: Sequence[Network]) -> StepReport:
@@ -110,40 +154,53 @@ class Trainer:
             self._states = [None] * len(networks)
         active: dict[nn.Parameter, None] = {}
         before = self._moving(networks)
-        loss, count, states, rate = 0.0, 0, [], self._drop_rate()
+        losses, count, states, rate = [], 0, [], self._drop_rate()
         for network, state in zip(networks, self._states, strict=True):
             dropping = network.dropping(rate, derive(self._seed, "drop path", self.step_number), self._team)
             with dropping, network.computing():
                 result = self._task.loss(network, self._recipe, self.step_number, state, self._seed)
             (result.total / len(networks)).backward()  # type: ignore[no-untyped-call]
-            loss += float(result.data) / len(networks)
+            losses.append(result.data)
             count = result.count * self._team.size
             states.append(result.state)
             active.update(dict.fromkeys(network.trained.values()))
         parameters = [parameter for parameter in active if parameter.grad is not None]
+        loss = losses[0].clone() if len(losses) == 1 else torch.stack(losses).mean()
         if self._team.size > 1:
-            loss = self._averaged(loss, parameters, networks)
-        norm = float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-        skipped = not (math.isfinite(norm) and math.isfinite(loss))
-        if not skipped:
-            if self._recipe.clip_norm is not None:
-                nn.utils.clip_grads_with_norm_(parameters, self._recipe.clip_norm, torch.tensor(norm))
-            group = self._optimizer.param_groups[0]
-            group["params"] = parameters
-            group["lr"] = learning_rate(self._recipe, self.step_number, self._total_steps, self._steps_per_epoch)
-            if self._recipe.optimizer == "sgd" and self._recipe.momentum:
-                self._start_momentum(parameters)
-            self._optimizer.step()
-        if skipped:
-            for value, kept in before.items():
-                value.copy_(kept)
+            self._average(loss, parameters, before)
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        numbers = torch.stack([loss, norm])
+        # From here on the device decides: to read whether all is finite would be to wait for it.
+        bad = ~torch.isfinite(numbers).all()
+        skipped = bad.float()
+        if self._recipe.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self._recipe.clip_norm, norm)
+        self._update(parameters, skipped)
+        for value, kept in before.items():
+            value.copy_(torch.where(bad, kept, value))
         for parameter in parameters:
             parameter.grad = None
-        self._states = [None] * len(networks) if skipped else states
+        self._states = [_started_anew(state, bad) for state in states]
         self.step_number += 1
-        self.skipped += skipped
+        self._skipped = self._skipped + skipped
         self.items += count
-        return StepReport(loss, count, norm, skipped)
+        return StepReport(torch.cat([numbers, skipped[None]]), count)
+
+    @property
+    def skipped(self) -> int:
+        """How many steps were skipped."""
+        return int(self._skipped)
+
+    def _update(self, parameters: list[nn.Parameter], skipped: Tensor) -> None:
+        """The optimiser's step, which leaves weights and state alone where `skipped` is 1."""
+        group = self._optimizer.param_groups[0]
+        group["params"] = parameters
+        group["lr"] = learning_rate(self._recipe, self.step_number, self._total_steps, self._steps_per_epoch)
+        if self._recipe.optimizer == "sgd" and self._recipe.momentum:
+            self._start_momentum(parameters)
+        # Fused kernels look at it, where torch.amp.GradScaler puts it.
+        self._optimizer.found_inf = skipped  # type: ignore[attr-defined]
+        self._optimizer.step()
 
     @staticmethod
     def _moving(networks: Sequence[Network]) -> dict[Tensor, Tensor]:
@@ -151,22 +208,14 @@ class Trainer:
         moving = [network for network in networks if network.train_norms == "update"]
         return {value: value.clone() for network in moving for value in network.core.statistics.values()}
 
-    def _averaged(self, loss: float, parameters: Sequence[nn.Parameter], networks: Sequence[Network]) -> float:
-        """Average gradients over the ranks, in place; returns the mean loss, so that all skip the same steps.
+    def _average(self, loss: Tensor, parameters: Sequence[nn.Parameter], moved: Mapping[Tensor, Tensor]) -> None:
+        """Average gradients and the loss over the ranks, in place, so that all skip the same steps.
 
         Running statistics that the step moved are averaged too: ranks see different images and would drift apart. They
         are linear in those of the batches, so that it is all the same how often this is done.
         """
-        told = torch.tensor(loss, device=parameters[0].device)
-        moved = dict.fromkeys(
-            value
-            for network in networks
-            if network.train_norms == "update"
-            for value in network.core.statistics.values()
-        )
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        self._team.average([*gradients, *moved, told])
-        return float(told)
+        self._team.average([*gradients, *moved, loss])
 
     def _drop_rate(self) -> float:
         return self._recipe.drop_rate(min(1.0, (self.step_number + 1) / self._total_steps))
@@ -180,6 +229,13 @@ class Trainer:
             state = self._optimizer.state[parameter]
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _started_anew(state: Any, bad: Tensor) -> Any:
+    """`state`, or zeros in the place of its tensors where `bad` holds."""
+    if isinstance(state, tuple):
+        return tuple(_started_anew(part, bad) for part in state)
+    return state if state is None else state.masked_fill(bad, 0)
 
 
 def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:

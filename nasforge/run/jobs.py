@@ -18,7 +18,7 @@ from nasforge.executors.network import Core, Network
 from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import standalone
 from nasforge.executors.team import ALONE, Team
-from nasforge.executors.training import Trainer
+from nasforge.executors.training import REPORT_EVERY, Losses, Trainer, mean
 from nasforge.export.files import exported_files
 from nasforge.graph.canonical import canonical_digest
 from nasforge.graph.compile import compile_kind
@@ -189,19 +189,24 @@ class Workshop:
         task, recipe = self.task, self.spec.final_recipe
         per_epoch = task.steps_per_epoch(recipe)
         trainer = Trainer(task, recipe, epochs * per_epoch, seed=derive(self.spec.seed, "final training"))
+        shown: dict[str, float] = {}
         for epoch in range(epochs):
-            losses: list[float] = []
+            losses = Losses()
             for step in range(per_epoch):
                 report = trainer.step([network])
-                if not report.skipped:
-                    losses.append(report.loss)
-                recent = losses[-50:]
-                shown = {"loss": sum(recent) / len(recent)} if recent else {}
+                losses.add(report)
+                if (step + 1) % REPORT_EVERY == 0 or step + 1 == per_epoch:
+                    recent = mean(losses.read()[-REPORT_EVERY:])
+                    shown = shown if recent is None else {"loss": recent}
                 done, total = epoch * per_epoch + step + 1, epochs * per_epoch
                 emit(Tick(f"{title}, epoch {epoch + 1}/{epochs}", done, total, shown, done / total))
             score = self._proxy(network)
-            loss = sum(losses) / len(losses) if losses else None
-            facts = {"epoch": epoch, "loss": loss, "skipped": trainer.skipped, "valid": _finite(score.value)}
+            facts = {
+                "epoch": epoch,
+                "loss": mean(losses.read()),
+                "skipped": trainer.skipped,
+                "valid": _finite(score.value),
+            }
             emit(Event("epoch", facts))
         return trainer
 

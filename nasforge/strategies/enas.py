@@ -15,25 +15,24 @@ Deviations from the paper and from the reference codes: docs/enas.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 
 from nasforge.controllers.base import Controller
 from nasforge.controllers.random import RandomController
-from nasforge.executors.training import Trainer
+from nasforge.executors.training import REPORT_EVERY, Losses, Trainer, mean
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Strategy, Tick
 from nasforge.tasks.base import Score
-
-REPORT_EVERY = 50
-"""Weight steps between two entries of the journal."""
 
 
 class Enas(Strategy):
     """The alternating search. See the module."""
 
     _windows = 0
+    _shown: Mapping[str, float] = MappingProxyType({})
 
     @cached_property
     def _uniform(self) -> Controller:
@@ -55,22 +54,23 @@ class Enas(Strategy):
         return self.controller.propose(count)
 
     def _weight_phase(self, epoch: int, trainer: Trainer, sampler: Controller, n_steps: int) -> Iterator[Report]:
-        losses: list[float] = []
+        losses = Losses()
         skipped_before = trainer.skipped
         for step in range(n_steps):
             networks = [self.executor.network(m) for m in sampler.propose(self.config.architectures_per_step)]
             report = trainer.step(networks)
             self.cost.child_steps += len(networks)
             self.cost.items += report.count * len(networks)
-            if not report.skipped:
-                losses.append(report.loss)
-            recent = losses[-REPORT_EVERY:]
-            mean = sum(recent) / len(recent) if recent else None
+            losses.add(report)
+            reads = (step + 1) % REPORT_EVERY == 0 or step + 1 == n_steps
+            recent = mean(losses.read()[-REPORT_EVERY:]) if reads else None
+            if recent is not None:
+                self._shown = {"loss": recent}
             phase = f"shared weights, epoch {epoch + 1}/{self.config.epochs}"
             done = (epoch + (step + 1) / n_steps) / self.config.epochs
-            yield Tick(phase, step + 1, n_steps, {} if mean is None else {"loss": mean}, done)
-            if (step + 1) % REPORT_EVERY == 0 or step + 1 == n_steps:
-                facts = {"epoch": epoch, "step": step + 1, "loss": mean, "skipped": trainer.skipped - skipped_before}
+            yield Tick(phase, step + 1, n_steps, self._shown, done)
+            if reads:
+                facts = {"epoch": epoch, "step": step + 1, "loss": recent, "skipped": trainer.skipped - skipped_before}
                 yield Event("weight_steps", facts)
 
     def _controller_phase(self, epoch: int) -> Iterator[Report]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nasforge.executors.team import ALONE, Team
+from nasforge.executors.transfer import sent
 from nasforge.seeds import derive
 
 
@@ -52,14 +53,15 @@ def normalise(images: Tensor, mean: Sequence[float], deviation: Sequence[float])
     """
     floats = images.to(torch.get_default_dtype()) / 255
     shape = (1, -1, 1, 1)
-    return (floats - floats.new_tensor(mean).view(shape)) / floats.new_tensor(deviation).view(shape)
+    middle, spread = (sent(torch.tensor(each, dtype=floats.dtype), floats) for each in (mean, deviation))
+    return (floats - middle.view(shape)) / spread.view(shape)
 
 
 def random_flip(images: Tensor, seed: int, team: Team = ALONE) -> Tensor:
     """Mirror each image, left to right, with probability one half. Images are `(batch, channels, height, width)`."""
     generator = _generator(seed, "flip")
     flipped = team.drawn(len(images), lambda n: torch.rand(n, generator=generator)) < 0.5
-    return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(3), images)
+    return torch.where(sent(flipped, images)[:, None, None, None], images.flip(3), images)
 
 
 def random_crop(images: Tensor, padding: int, seed: int, team: Team = ALONE) -> Tensor:
@@ -74,7 +76,7 @@ def random_crop(images: Tensor, padding: int, seed: int, team: Team = ALONE) -> 
     batch, channels, height, width = images.shape
     generator = _generator(seed, "crop")
     corners = team.drawn(batch, lambda n: torch.randint(2 * padding + 1, (n, 2), generator=generator))
-    corners = corners.to(images.device)
+    corners = sent(corners, images)
     padded = torch.nn.functional.pad(images, (padding,) * 4)
     rows = corners[:, :1] + torch.arange(height, device=images.device)
     columns = corners[:, 1:] + torch.arange(width, device=images.device)
@@ -99,7 +101,7 @@ def random_cutout(images: Tensor, size: int, seed: int, team: Team = ALONE) -> T
 
     def inside(length: int) -> Tensor:
         centre = team.drawn(batch, lambda n: torch.randint(length, (n, 1), generator=generator))
-        start = (centre - size // 2).to(images.device)
+        start = sent(centre - size // 2, images)
         place = torch.arange(length, device=images.device)
         return (place >= start) & (place < start + size)
 

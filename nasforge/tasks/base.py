@@ -66,7 +66,8 @@ class StepLoss:
         total: the scalar to differentiate, regularisers included.
         data: the mean loss per item without regularisers, detached scalar.
         count: number of items.
-        state: what the next batch starts from, detached; None where nothing is carried.
+        state: what the next batch starts from, detached: a tensor or a tuple of them, where zeros stand for the start
+            of a sequence; None where nothing is carried.
     """
 
     total: Tensor
@@ -178,7 +179,7 @@ class Task(ABC):
             network: the model; its parameters get gradients through ``total.backward()``.
             recipe: batch size of one rank, and regularisers.
             step: the number of the batch; the first of an epoch ignores `state`.
-            state: `StepLoss.state` of the batch before, or None after a reset.
+            state: `StepLoss.state` of the batch before, zeros where that was skipped; None before the first.
             seed: derives the batch's dropout masks and order.
         """
 

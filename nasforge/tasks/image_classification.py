@@ -22,6 +22,7 @@ from nasforge.errors import DataError
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Core, ImageCore, Network
 from nasforge.executors.team import ALONE, Team
+from nasforge.executors.transfer import sent
 from nasforge.seeds import derive
 from nasforge.tasks.augment import augment, normalise
 from nasforge.tasks.auxiliary import AuxiliaryClassifier
@@ -156,7 +157,7 @@ class ImageClassification(Task):
             generator = torch.Generator().manual_seed(derive(seed, "dropout", step))
             kept, (batch, width) = 1 - recipe.dropout, pooled.shape
             keep = self.team.drawn(batch, lambda n: torch.empty(n, width).bernoulli_(kept, generator=generator))
-            pooled = pooled * keep.div_(kept).to(pooled)
+            pooled = pooled * sent(keep.div_(kept), pooled)
         logits = _logits(network, pooled)
         total = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         data = total if not recipe.label_smoothing else F.cross_entropy(logits.detach(), labels)

@@ -23,6 +23,7 @@ from nasforge.errors import DataError
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Core, GraphCore, Network, SequenceCore
 from nasforge.executors.team import ALONE, Team
+from nasforge.executors.transfer import sent
 from nasforge.seeds import derive
 from nasforge.tasks.base import Metric, Score, Split, StepLoss, Task
 from nasforge.tasks.decoder import decoder_nll, linear_cross_entropy
@@ -221,7 +222,7 @@ class _Masks:
     def draw(self, rate: float, rows: int, width: int) -> Tensor:
         """A mask ``[rows, width]`` that all ranks have."""
         keep = torch.empty(rows, width).bernoulli_(1 - rate, generator=self._generator).div_(1 - rate)
-        return keep.to(self._like)
+        return sent(keep, self._like)
 
     def of_sequences(self, rate: float, batch: int, width: int) -> Tensor:
         """This rank's part ``[batch, width]`` of the mask of all sequences."""

@@ -25,6 +25,7 @@ from nasforge.cli.run import check_device
 from nasforge.errors import UsageError
 from nasforge.executors.network import Network
 from nasforge.executors.options import SharedWeightsOptions
+from nasforge.executors.loops import PythonLoops
 from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import SharedWeights, standalone
 from nasforge.executors.training import Trainer
@@ -61,7 +62,7 @@ def image(folder: Path, precision: Any, block: Any = CELLS) -> Made:
 
 
 MAKERS: dict[str, Callable[[Path, Any], Made]] = {
-    "fused cell": lambda folder, precision: recurrent(folder, precision, RecurrentBackend()),
+    "fused cell": lambda folder, precision: recurrent(folder, precision, RecurrentBackend(PythonLoops())),
     "interpreted cell": lambda folder, precision: recurrent(folder, precision, None),
     "lstm": lstm,
     "conv cells": image,
@@ -136,7 +137,7 @@ def test_products_of_proxy_scores_are_bfloat16_and_those_of_reported_ones_are_no
     assert set(unchanged) == {torch.float32}
 
 
-@pytest.mark.parametrize("backend", [RecurrentBackend(), None], ids=["fused", "interpreted"])
+@pytest.mark.parametrize("backend", [RecurrentBackend(PythonLoops()), None], ids=["fused", "interpreted"])
 def test_a_cell_gives_what_it_gives_without_autocast(backend: RecurrentBackend | None, tmp_path: Path) -> None:
     _, network, _ = recurrent(tmp_path, "bfloat16", backend)
     core: Any = network.core
@@ -231,7 +232,7 @@ def on_device(folder: Path, device: str) -> float:
         width=12,
         seed=0,
         device=device,
-        backend=RecurrentBackend(),
+        backend=RecurrentBackend(PythonLoops()),
         precision="bfloat16",
     )
     return Trainer(task, recipe, 20, seed=0).step([network]).loss
