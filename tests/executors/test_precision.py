@@ -23,9 +23,9 @@ from toy import nasforge, write_toy
 
 from nasforge.cli.run import check_device
 from nasforge.errors import UsageError
+from nasforge.executors.loops import PythonLoops
 from nasforge.executors.network import Network
 from nasforge.executors.options import SharedWeightsOptions
-from nasforge.executors.loops import PythonLoops
 from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import SharedWeights, standalone
 from nasforge.executors.training import Trainer
