@@ -7,7 +7,8 @@ Per epoch:
 (b) w is fixed. For each controller step, K architectures are drawn and scored on one validation minibatch, the same
     for all K, and the controller ascends E[R(m)] by REINFORCE               (section 2.2)
 
-During the first `warmup_epochs` epochs (a) draws uniformly, and (b) begins after the last of them. With the uniform
+During the first `warmup_epochs` epochs (a) draws uniformly, and (b) begins after the last of them. Afterwards (a) draws
+as the option `sampler` says. With the uniform
 controller and no controller steps this is random search with weight sharing (Li and Talwalkar 2019) on the same code.
 Deviations from the paper and from the reference codes: docs/enas.md.
 """
@@ -16,16 +17,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from types import MappingProxyType
 
-from nasforge.controllers.base import Controller
 from nasforge.controllers.random import RandomController
+from nasforge.executors.average import WeightAverage
 from nasforge.executors.training import REPORT_EVERY, Losses, Trainer, mean
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Strategy, Tick
+from nasforge.strategies.samplers import EpsilonSampler, FairSampler, Sampler, UpdateCounts
 from nasforge.tasks.base import Score
+
+DEFAULT_EPSILON = 0.1
+"""The share of uniform draws of ``sampler: epsilon``."""
 
 
 class Enas(Strategy):
@@ -35,30 +41,55 @@ class Enas(Strategy):
     _shown: Mapping[str, float] = MappingProxyType({})
 
     @cached_property
-    def _uniform(self) -> Controller:
-        return RandomController(self.space, None, seed=derive(self.seed, "warm-up"))
+    def _average(self) -> WeightAverage | None:
+        decay = self.config.reward_ema
+        return None if decay is None else WeightAverage(decay)
+
+    def _samplers(self) -> tuple[Sampler, Sampler]:
+        """Who draws for weight steps in the warm-up, and after it."""
+        uniform = RandomController(self.space, None, seed=derive(self.seed, "warm-up"))
+        match self.config.sampler:
+            case "fair":
+                fair = FairSampler(self.space, seed=self.seed)
+                return fair, fair
+            case "uniform":
+                return uniform, uniform
+            case "epsilon":
+                epsilon = DEFAULT_EPSILON if self.config.epsilon is None else self.config.epsilon
+                return uniform, EpsilonSampler(self.controller, epsilon, seed=derive(self.seed, "epsilon"))
+        return uniform, self.controller
 
     def search(self) -> Iterator[Report]:
         """See `Strategy`."""
         epochs = self.config.epochs
         per_epoch = self.task.steps_per_epoch(self.recipe)
         trainer = Trainer(self.task, self.recipe, epochs * per_epoch, seed=derive(self.seed, "weights phase"))
+        warm_up, later = self._samplers()
         for epoch in range(epochs):
-            sampler = self._uniform if epoch < self.config.warmup_epochs else self.controller
+            sampler = warm_up if epoch < self.config.warmup_epochs else later
             yield from self._weight_phase(epoch, trainer, sampler, per_epoch)
             if epoch + 1 >= self.config.warmup_epochs:
-                yield from self._controller_phase(epoch)
+                with nullcontext() if self._average is None else self._average.applied():
+                    yield from self._controller_phase(epoch)
+        if self._average is not None:
+            self._average.keep()
 
     def propose(self, count: int) -> list[Architecture]:
         """Sample the trained policy."""
         return self.controller.propose(count)
 
-    def _weight_phase(self, epoch: int, trainer: Trainer, sampler: Controller, n_steps: int) -> Iterator[Report]:
+    def _weight_phase(self, epoch: int, trainer: Trainer, sampler: Sampler, n_steps: int) -> Iterator[Report]:
         losses = Losses()
+        counts = UpdateCounts(self.space)
         skipped_before = trainer.skipped
         for step in range(n_steps):
-            networks = [self.executor.network(m) for m in sampler.propose(self.config.architectures_per_step)]
+            drawn = sampler.propose(self.config.architectures_per_step)
+            networks = [self.executor.network(m) for m in drawn]
             report = trainer.step(networks)
+            counts.add(report, drawn)
+            if self._average is not None:
+                # Weights that a skipped step left alone are averaged once more: to ask would be to wait for the device.
+                self._average.update(p for network in networks for p in network.trained.values())
             self.cost.child_steps += len(networks)
             self.cost.items += report.count * len(networks)
             losses.add(report)
@@ -72,6 +103,7 @@ class Enas(Strategy):
             if reads:
                 facts = {"epoch": epoch, "step": step + 1, "loss": recent, "skipped": trainer.skipped - skipped_before}
                 yield Event("weight_steps", facts)
+        yield Event("updates", {"epoch": epoch, "by_option": counts.take()})
 
     def _controller_phase(self, epoch: int) -> Iterator[Report]:
         best = -math.inf

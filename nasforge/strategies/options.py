@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -25,6 +25,12 @@ class EnasOptions(Options):
         controller_steps: controller updates after each epoch from the end of the warm-up on; 0 never trains it
             (paper: 2000).
         candidates_per_step: K, the architectures of one update, all scored on the same validation minibatch (paper: 1).
+        sampler: who draws architectures for weight steps after the warm-up: ``policy``, the controller (paper);
+            ``uniform``; ``epsilon``, the controller but for a share of uniform draws; ``fair``, every option of a
+            decision once before any comes again, in the warm-up too (FairNAS: Chu et al. 2021).
+        epsilon: the share of uniform draws, for ``sampler: epsilon`` only; null there is 0.1.
+        reward_ema: decay of a moving average of the shared weights, with which rewards are measured and candidates
+            ranked; null for the weights as they are (paper).
     """
 
     kind: Literal["enas"] = "enas"
@@ -33,6 +39,19 @@ class EnasOptions(Options):
     architectures_per_step: int = Field(default=1, ge=1)
     controller_steps: int = Field(default=20, ge=0)
     candidates_per_step: int = Field(default=10, ge=1)
+    sampler: Literal["policy", "uniform", "epsilon", "fair"] = "policy"
+    epsilon: Annotated[float, Field(ge=0, le=1)] | None = None
+    reward_ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _epsilon_is_used(self) -> Self:
+        if self.epsilon is not None and self.sampler != "epsilon":
+            message = f"`epsilon` means nothing for `sampler: {self.sampler}`"
+            hint = "leave it out, or set sampler: epsilon"
+            raise PydanticCustomError(
+                "epsilon_unused", "{message}", {"message": message, "hint": hint, "inner": ("epsilon",)}
+            )
+        return self
 
     @model_validator(mode="after")
     def _controller_acts(self) -> Self:

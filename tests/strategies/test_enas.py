@@ -346,7 +346,7 @@ def test_events_are_plain_finite_json(tiny: LanguageModel) -> None:
     supergraph = cell(3)
     reports = list(enas(supergraph, tiny, lstm(supergraph)).search())
     kinds = Counter(report.kind for report in reports if isinstance(report, Event))
-    assert kinds == {"weight_steps": 2, "controller_step": 4}
+    assert kinds == {"weight_steps": 2, "updates": 2, "controller_step": 4}
     for report in reports:
         if isinstance(report, Event):
             assert json.loads(json.dumps(report.facts, allow_nan=False)) == report.facts
@@ -379,7 +379,7 @@ def test_uniform_controller_without_controller_steps_is_random_search(tiny: Lang
     controller = RandomController(supergraph.space, None, seed=4)
     search = enas(supergraph, tiny, controller, controller_steps=0, epochs=2, warmup_epochs=0)
     reports = list(search.search())
-    assert {report.kind for report in reports if isinstance(report, Event)} == {"weight_steps"}
+    assert {report.kind for report in reports if isinstance(report, Event)} == {"weight_steps", "updates"}
     assert (search.cost.evaluations, search.cost.evaluated_items, search.cost.controller_steps) == (0, 0, 0)
     assert calls.rewards == []
     drawn = RandomController(supergraph.space, None, seed=4)
@@ -429,3 +429,82 @@ def test_under_limits_every_network_of_every_phase_is_within_them(
     assert len(proposed) == 5 and len(seen) > 10
     assert all("tanh" not in architecture.values() for architecture in (*seen, *proposed))
     assert search.cost.controller_steps > 0
+
+
+def test_updates_by_option_are_those_of_the_steps_that_moved_something(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, n_steps = LanguageModel.loss, tiny.steps_per_epoch(PLAN)
+
+    def sick(self: LanguageModel, network: Network, recipe: Any, step: int, state: Any, seed: int) -> StepLoss:
+        result = original(self, network, recipe, step, state, seed)
+        return replace(result, total=result.total * math.nan) if step == 1 else result
+
+    monkeypatch.setattr(LanguageModel, "loss", sick)
+    supergraph = cell(3)
+    drawn = RandomController(supergraph.space, None, seed=4).propose(2 * n_steps)
+    search = enas(
+        supergraph, tiny, RandomController(supergraph.space, None, seed=4), controller_steps=0, warmup_epochs=0
+    )
+    first, second = events(list(search.search()), "updates")
+    kept = drawn[:1] + drawn[2:n_steps]
+    for facts, epoch, steps in ((first, 0, kept), (second, 1, drawn[n_steps:])):
+        assert facts["epoch"] == epoch
+        assert facts["by_option"] == {
+            d.name: [sum(m.get(d.name) == option for m in steps) for option in d.options]
+            for d in supergraph.space.decisions
+        }
+
+
+@pytest.mark.parametrize("sampler", ["policy", "uniform", "epsilon", "fair"])
+def test_who_draws_for_weight_steps(sampler: str, tiny: LanguageModel) -> None:
+    supergraph, controller = cell(2), Script(cell(2))
+    search = enas(
+        supergraph, tiny, controller, epochs=12, warmup_epochs=2, sampler=sampler, epsilon=None, controller_steps=1
+    )
+    found = events(list(search.search()), "updates")
+    n_steps = tiny.steps_per_epoch(PLAN)
+    of_policy = [facts["by_option"]["node0.op"][0] for facts in found]
+    warm, late = of_policy[:2], of_policy[2:]
+    # Four options; the policy always takes the first.
+    assert all(count < n_steps for count in warm)
+    if sampler == "policy":
+        assert late == [n_steps] * 10
+    elif sampler == "epsilon":
+        assert 0.85 * 10 * n_steps < sum(late) < 10 * n_steps
+    else:
+        assert sum(late) < 0.5 * 10 * n_steps
+    if sampler == "fair":
+        totals = [sum(column) for column in zip(*(f["by_option"]["node0.op"] for f in found), strict=True)]
+        assert max(totals) - min(totals) <= 1
+
+
+def test_epsilon_belongs_to_its_sampler() -> None:
+    assert EnasOptions(sampler="epsilon", epsilon=0.3).epsilon == 0.3
+    with pytest.raises(ValidationError, match="means nothing for `sampler: fair`"):
+        EnasOptions(sampler="fair", epsilon=0.3)
+
+
+def test_rewards_are_measured_with_averaged_weights_which_remain_at_the_end(tiny: LanguageModel, calls: Calls) -> None:
+    supergraph = cell(3)
+    seen: dict[str, list[Mapping[str, torch.Tensor]]] = {"controller": [], "shared weights": []}
+    searches = []
+    for decay in (None, 0.5):
+        search = enas(supergraph, tiny, Script(supergraph), epochs=2, warmup_epochs=1, reward_ema=decay)
+        searches.append(search)
+        for report in search.search():
+            if decay and isinstance(report, Tick):
+                seen[report.phase.split(",")[0]].append(search.executor.values())
+    n_steps = tiny.steps_per_epoch(PLAN)
+    plain, average = seen["shared weights"], None
+    for n, values in enumerate(plain[:n_steps], 1):
+        decay = min(0.5, (1 + n) / (10 + n))
+        name = "shell.embedding"  # takes part in every step
+        average = values[name] if average is None else decay * average + (1 - decay) * values[name]
+    assert average is not None
+    torch.testing.assert_close(seen["controller"][0]["shell.embedding"], average)
+    assert not torch.equal(average, plain[n_steps - 1]["shell.embedding"])
+    # Training goes on with the weights as they were: the first losses of both searches are equal, epoch for epoch.
+    of_plain, of_average = (s.executor.values()["shell.embedding"] for s in searches)
+    torch.testing.assert_close(of_plain, plain[-1]["shell.embedding"], rtol=0, atol=0)
+    torch.testing.assert_close(of_average, seen["controller"][-1]["shell.embedding"], rtol=0, atol=0)
