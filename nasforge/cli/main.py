@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from nasforge import __version__
-from nasforge.cli import check, data, plugins, run, sample, schema, show
+from nasforge.cli import check, compare, data, plugins, run, sample, schema, show
 from nasforge.errors import NasforgeError
 
 # Newer typer carries its own copy of click: its exceptions are not those of an installed click.
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("resume")(run.resume)
+app.command("compare")(compare.compare)
 app.command("check")(check.check)
 app.command("show")(show.show)
 app.command("sample")(sample.sample)

@@ -1,0 +1,194 @@
+"""Strategies side by side: what finished runs of the same file and budget found, over seeds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nasforge.run.directory import RunDirectory
+from nasforge.run.statistics import Mean, Paired, mean_of, mean_ranks, paired
+
+RANDOM = "random"
+"""The arm with which every run compares its search: the same weight steps, nothing learned from rewards."""
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one strategy found with one seed.
+
+    Attributes:
+        strategy: its name.
+        seed: of the run.
+        test: the test score of the derived network after training from scratch; None where it is not finite.
+        proxy: the proxy score of that network.
+        cost: what the search spent, as ``result.json`` has it.
+        curve: (items read by scores, best proxy so far) of every candidate that was ranked.
+    """
+
+    strategy: str
+    seed: int
+    test: float | None
+    proxy: float
+    cost: Mapping[str, int]
+    curve: tuple[tuple[float, float], ...]
+
+
+def outcomes(run: Path, strategy: str, seed: int) -> list[Outcome]:
+    """What a finished run found: its search, and its random arm where it has one.
+
+    Raises:
+        CorruptRunError: what it left is damaged.
+    """
+    directory = RunDirectory(run)
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    found = [_outcome(directory, "search", strategy, seed, result["best"], result["search"])]
+    if result["baseline"] is not None:
+        own = result["baseline"]
+        found.append(_outcome(directory, "baseline", RANDOM, seed, own, own["search"]))
+    return found
+
+
+def _outcome(
+    directory: RunDirectory, arm: str, strategy: str, seed: int, network: Mapping[str, Any], cost: Mapping[str, int]
+) -> Outcome:
+    lines = directory.read_job_file(arm, "journal.jsonl").decode().splitlines()
+    candidates = [event for event in map(json.loads, lines) if event["event"] == "candidate"]
+    each = cost["ranking_tokens"] / max(1, len(candidates))
+    curve, best = [], None
+    for number, event in enumerate(candidates, 1):
+        proxy = event["proxy"]
+        if proxy is not None:
+            lower = event["direction"] == "min"
+            best = proxy if best is None else (min if lower else max)(best, proxy)
+        if best is not None:
+            curve.append((cost["evaluated_tokens"] + number * each, best))
+    return Outcome(strategy, seed, network["trained"]["test"], network["proxy"]["value"], dict(cost), tuple(curve))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Strategies over the seeds that all of them finished.
+
+    Attributes:
+        metric: what is compared, on the test split.
+        lower_is_better: its direction.
+        seeds: those that count.
+        left_out: seeds for which a run failed or has no finite score.
+        test: by strategy.
+        proxy: by strategy.
+        rank: mean rank by strategy.
+        cost: mean of each kind of cost, by strategy.
+        pairs: each strategy against each later one.
+        curves: by strategy: (items read by scores, mean of the best proxy so far, its standard error).
+    """
+
+    metric: str
+    lower_is_better: bool
+    seeds: tuple[int, ...]
+    left_out: tuple[int, ...]
+    test: Mapping[str, Mean]
+    proxy: Mapping[str, Mean]
+    rank: Mapping[str, float]
+    cost: Mapping[str, Mapping[str, float]]
+    pairs: Mapping[tuple[str, str], Paired]
+    curves: Mapping[str, tuple[tuple[float, float, float], ...]]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        found = asdict(self)
+        found["pairs"] = [{"first": a, "second": b, **asdict(pair)} for (a, b), pair in self.pairs.items()]
+        return found
+
+
+def compared(found: Sequence[Outcome], *, metric: str, lower_is_better: bool) -> Comparison | None:
+    """The comparison; None where no seed was finished by all strategies."""
+    strategies = list(dict.fromkeys(each.strategy for each in found))
+    by = {(each.strategy, each.seed): each for each in found}
+    seeds = sorted({each.seed for each in found})
+    whole = [s for s in seeds if all((n, s) in by and by[n, s].test is not None for n in strategies)]
+    if not whole:
+        return None
+    tests = {name: [float(by[name, seed].test or 0.0) for seed in whole] for name in strategies}
+    costs = {name: [by[name, seed].cost for seed in whole] for name in strategies}
+    return Comparison(
+        metric=metric,
+        lower_is_better=lower_is_better,
+        seeds=tuple(whole),
+        left_out=tuple(seed for seed in seeds if seed not in whole),
+        test={name: mean_of(values) for name, values in tests.items()},
+        proxy={name: mean_of([by[name, seed].proxy for seed in whole]) for name in strategies},
+        rank=mean_ranks(tests, lower_is_better=lower_is_better),
+        cost={name: {key: mean_of([each[key] for each in own]).value for key in own[0]} for name, own in costs.items()},
+        pairs={(a, b): paired(tests[a], tests[b]) for a, b in itertools.combinations(strategies, 2)},
+        curves={name: _band([by[name, seed].curve for seed in whole]) for name in strategies},
+    )
+
+
+def _band(curves: Sequence[Sequence[tuple[float, float]]]) -> tuple[tuple[float, float, float], ...]:
+    """Mean and standard error of step curves, at every step of any of them from where all have begun."""
+    if not all(curves):
+        return ()
+    begin = max(curve[0][0] for curve in curves)
+    places = sorted({x for curve in curves for x, _ in curve if x >= begin})
+    band = []
+    for x in places:
+        mean = mean_of([max((step for step in curve if step[0] <= x), key=lambda step: step[0])[1] for curve in curves])
+        band.append((x, mean.value, mean.error or 0.0))
+    return tuple(band)
+
+
+# In words ------------------------------------------------------------------------------------------------------------
+
+
+def table(comparison: Comparison) -> str:
+    """The comparison as text: a table, what it cost, and a sentence for each pair."""
+    n = len(comparison.seeds)
+    better = "lower" if comparison.lower_is_better else "higher"
+    title = f"test {comparison.metric}"
+    lines = [
+        f"{n} seed{'s' * (n != 1)}: {', '.join(map(str, comparison.seeds))}; {better} is better; ± is the standard "
+        "error of a mean",
+        "",
+        f"{'strategy':<16}{title:>24}{'rank':>7}{'proxy':>20}{'child steps':>13}{'scored items':>14}",
+    ]
+    for name in sorted(comparison.rank, key=lambda each: comparison.rank[each]):
+        cost = comparison.cost[name]
+        scored = cost["evaluated_tokens"] + cost["ranking_tokens"]
+        lines.append(
+            f"{name:<16}{_shown(comparison.test[name]):>24}{comparison.rank[name]:>7.2f}"
+            f"{_shown(comparison.proxy[name]):>20}{cost['child_steps']:>13,.0f}{scored:>14,.0f}"
+        )
+    lines += ["", *(_sentence(a, b, pair, comparison) for (a, b), pair in comparison.pairs.items())]
+    if comparison.left_out:
+        lines.append(
+            f"Left out, since not every strategy has a score: seeds {', '.join(map(str, comparison.left_out))}."
+        )
+    return "\n".join(lines)
+
+
+def _shown(mean: Mean) -> str:
+    return f"{mean.value:.2f}" if mean.error is None else f"{mean.value:.2f} ± {mean.error:.2f}"
+
+
+def _sentence(a: str, b: str, pair: Paired, comparison: Comparison) -> str:
+    difference = pair.difference
+    if difference.value == 0:
+        return f"{a} and {b} have the same mean (p = {pair.p:.3g})."
+    first_wins = (difference.value < 0) == comparison.lower_is_better
+    winner, loser = (a, b) if first_wins else (b, a)
+    by = f"{abs(difference.value):.2f}" + ("" if difference.error is None else f" ± {difference.error:.2f}")
+    said = f"{winner} is better than {loser} by {by}, seed by seed (sign-flip test, p = {pair.p:.3g})"
+    if pair.p < SIGNIFICANT:
+        return f"{said}."
+    if pair.smallest_p >= SIGNIFICANT:
+        return (
+            f"{said}; {difference.n} seed{'s' * (difference.n != 1)} cannot reach p < {SIGNIFICANT:g}, the smallest "
+            f"possible is {pair.smallest_p:.3g}: take 6 or more."
+        )
+    return f"{said}, which chance explains as well."

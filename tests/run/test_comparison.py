@@ -1,0 +1,115 @@
+"""Strategies side by side: what counts, what is said, and a comparison from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import nasforge, write_toy
+
+from nasforge.run.comparison import Comparison, Outcome, compared, table
+
+COST = {"child_steps": 100, "evaluated_tokens": 20, "ranking_tokens": 30}
+
+
+def outcome(strategy: str, seed: int, test: float | None, **more: Any) -> Outcome:
+    given: dict[str, Any] = {"proxy": 9.0, "cost": COST, "curve": ((10.0, 5.0), (20.0, 4.0)), **more}
+    return Outcome(strategy, seed, test, **given)
+
+
+def of(enas: list[float | None], random: list[float | None], *, lower: bool = True) -> Comparison | None:
+    found = [outcome("enas", seed, test) for seed, test in enumerate(enas)]
+    found += [outcome("random", seed, test) for seed, test in enumerate(random)]
+    return compared(found, metric="perplexity", lower_is_better=lower)
+
+
+def test_only_seeds_that_all_finished_count() -> None:
+    comparison = of([10.0, None, 12.0, 14.0], [11.0, 3.0, 13.0])
+    assert comparison is not None
+    assert (comparison.seeds, comparison.left_out) == ((0, 2), (1, 3))
+    assert comparison.test["enas"].value == 11.0
+    assert comparison.pairs["enas", "random"].difference.value == -1.0
+    assert comparison.rank == {"enas": 1.0, "random": 2.0}
+    assert "Left out, since not every strategy has a score: seeds 1, 3." in table(comparison)
+    assert of([None], [1.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("enas", "random", "lower", "said"),
+    [
+        ([9.0] * 6, [10.0] * 6, True, "enas is better than random by 1.00 ± 0.00, seed by seed (sign-flip test, p = 0.0312)."),
+        ([9.0] * 6, [10.0] * 6, False, "random is better than enas by 1.00 ± 0.00, seed by seed (sign-flip test, p = 0.0312)."),
+        ([9.0] * 5, [10.0] * 5, True, "5 seeds cannot reach p < 0.05, the smallest possible is 0.0625: take 6 or more."),
+        ([9.0], [10.0], True, "1 seed cannot reach p < 0.05, the smallest possible is 1: take 6 or more."),
+        ([9.0, 10.0] * 3, [10.0, 9.5] * 3, True, "(sign-flip test, p = 0.625), which chance explains as well."),
+        ([9.0, 8.0], [9.0, 8.0], True, "enas and random have the same mean (p = 1)."),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_pair(enas: list[float | None], random: list[float | None], lower: bool, said: str) -> None:
+    comparison = of(enas, random, lower=lower)
+    assert comparison is not None
+    assert said in table(comparison)
+
+
+def test_bands_begin_where_all_curves_have_begun_and_step_with_each() -> None:
+    found = [
+        outcome("enas", 0, 1.0, curve=((10.0, 5.0), (30.0, 3.0))),
+        outcome("enas", 1, 1.0, curve=((20.0, 7.0), (25.0, 4.0))),
+        outcome("random", 0, 1.0),
+        outcome("random", 1, 1.0),
+    ]
+    comparison = compared(found, metric="perplexity", lower_is_better=True)
+    assert comparison is not None
+    assert comparison.curves["enas"] == ((20.0, 6.0, 1.0), (25.0, 4.5, 0.5), (30.0, 3.5, 0.5))
+
+
+def test_compare_runs_resumes_and_tells(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    first = nasforge("compare", space, "derive.shortlist=1", "train.epochs=1", "--seeds", "1", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "1 seed: 0; lower is better" in first.stdout
+    folder = tmp_path / "runs" / "toy-compare"
+    kept = (folder / "enas-seed0" / "run.json").read_bytes()
+    again = ("compare", space, "derive.shortlist=1", "train.epochs=1", "--seeds", "2", "--json")
+    second = nasforge(*again, cwd=tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert (folder / "enas-seed0" / "run.json").read_bytes() == kept
+    told = json.loads(second.stdout)
+    results = [json.loads((folder / f"enas-seed{n}" / "result.json").read_text()) for n in (0, 1)]
+    for name, arm in (("enas", "best"), ("random", "baseline")):
+        values = [result[arm]["trained"]["test"] for result in results]
+        assert told["test"][name]["value"] == pytest.approx(sum(values) / 2)
+    assert told == json.loads((folder / "comparison.json").read_text())
+    rows = list(csv.DictReader((folder / "curve.csv").read_text().splitlines()))
+    assert {row["strategy"] for row in rows} == {"enas", "random"}
+    last = [float(row["best_proxy_mean"]) for row in rows if row["strategy"] == "enas"][-1]
+    proxies = [result["best"]["proxy"]["value"] for result in results]
+    assert last == pytest.approx(sum(proxies) / 2, rel=1e-4)
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+    for arguments, said in (
+        (("compare", space, "train.epochs=2", "--seeds", "2"), "was begun there with other arguments"),
+        (("compare", space, "--strategies", "enas,randm"), "Did you mean 'random'?"),
+        (("compare", space, "--strategies", "random"), "name at least two"),
+    ):
+        done = nasforge(*arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+    space.write_text(space.read_text() + "# changed\n")
+    done = nasforge(*again, cwd=tmp_path)
+    assert (done.returncode, "another content of the file" in done.stderr) == (2, True)
+
+
+def test_runs_that_fail_are_left_out_and_told(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    done = nasforge(
+        "compare", space, "executor.recipe.learning_rate=1e30", "executor.recipe.optimizer=sgd", "--seeds", "1",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "warning: enas, seed 0 failed" in done.stderr
+    assert "no seed was finished by all strategies" in done.stderr
+    assert "Traceback" not in done.stderr
