@@ -27,10 +27,10 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor | None, targets
         bias: ``[vocabulary]`` or None.
         targets: ``[tokens]`` int64.
     """
-    if torch.is_autocast_enabled(x.device.type):
-        # Products out of sight of autocast would stay in float32.
-        return F.cross_entropy(F.linear(x, weight, bias), targets)
     if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (x, weight, bias)):
+        if torch.is_autocast_enabled(x.device.type):
+            # Products into a buffer are out of sight of autocast and would stay in float32.
+            return F.cross_entropy(F.linear(x, weight, bias), targets)
         found: Tensor = _LinearCrossEntropy.apply(x, weight, bias, targets)  # type: ignore[no-untyped-call]
         return found
     total = x.new_zeros(())
@@ -59,10 +59,14 @@ def decoder_nll(x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor)
 
 def _log_probabilities(x: Tensor, weight: Tensor, bias: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
     """For each chunk its rows and ``[rows, vocabulary]``, in one buffer that is used again for the next chunk."""
-    buffer = x.new_empty(min(CHUNK_ROWS, len(x)), weight.shape[0])
+    cast = torch.is_autocast_enabled(x.device.type)
+    buffer = x.new_empty(0 if cast else min(CHUNK_ROWS, len(x)), weight.shape[0])
     transposed = weight.t()
     for begin in range(0, len(x), CHUNK_ROWS):
         part = x[begin : begin + CHUNK_ROWS]
+        if cast:
+            yield slice(begin, begin + len(part)), F.linear(part, weight, bias).float().log_softmax(1)
+            continue
         logits = buffer[: len(part)]
         if bias is None:
             torch.mm(part, transposed, out=logits)

@@ -18,6 +18,7 @@ from small_images import recipe as images
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nasforge.executors.loops import PythonLoops
 from nasforge.executors.network import Network
 from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import standalone
@@ -86,7 +87,7 @@ def image(folder: Path, options: dict[str, Any], block: Any) -> tuple[Trainer, l
 @pytest.mark.parametrize("what", ["fused cell", "interpreted cell", "conv cells", "macro network"])
 def test_a_weight_step_reads_nothing(what: str, options: dict[str, Any], tmp_path: Path) -> None:
     if what.endswith("cell"):
-        backend = RecurrentBackend() if what == "fused cell" else None
+        backend = RecurrentBackend(PythonLoops()) if what == "fused cell" else None
         trainer, networks = recurrent(tmp_path, options, backend)
     else:
         trainer, networks = image(tmp_path, options, CELLS if what == "conv cells" else BLOCK)
@@ -152,7 +153,15 @@ def test_on_cuda_a_step_waits_for_nothing(tmp_path: Path) -> None:
     task, recipe, graph = LanguageModel(config, tmp_path, seed=0, device="cuda"), words(**EVERY_DROPOUT), cell(4)
     architecture = graph.space.sample(random.Random(0))
     network = standalone(
-        graph, architecture, OPERATIONS, task, recipe, width=6, seed=0, device="cuda", backend=RecurrentBackend()
+        graph,
+        architecture,
+        OPERATIONS,
+        task,
+        recipe,
+        width=6,
+        seed=0,
+        device="cuda",
+        backend=RecurrentBackend(PythonLoops()),
     )
     trainer = Trainer(task, recipe, 100, seed=0)
     trainer.step([network])
