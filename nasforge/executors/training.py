@@ -148,12 +148,19 @@ class Trainer:
         self._skipped = torch.zeros(())
         self.items = 0
 
-    def step(self, networks: Sequence[Network]) -> StepReport:
-        """One step on the next batch: the mean of the gradients of `networks`, each with its own carried state."""
+    def step(self, networks: Sequence[Network], of_ranks: Sequence[Network] = ()) -> StepReport:
+        """One step on the next batch: the mean of the gradients of `networks`, each with its own carried state.
+
+        Args:
+            networks: what this rank trains on its part of the batch.
+            of_ranks: where each rank of the team trains its own networks, those of all, in the order of the ranks; then
+                a weight gets the mean over all ranks, of which those that do not use it count as zeros. Empty where all
+                train the same.
+        """
+        everyone = of_ranks or networks
         if len(self._states) != len(networks):
             self._states = [None] * len(networks)
-        active: dict[nn.Parameter, None] = {}
-        before = self._moving(networks)
+        before = self._moving(everyone)
         losses, count, states, rate = [], 0, [], self._drop_rate()
         for network, state in zip(networks, self._states, strict=True):
             dropping = network.dropping(rate, derive(self._seed, "drop path", self.step_number), self._team)
@@ -163,7 +170,11 @@ class Trainer:
             losses.append(result.data)
             count = result.count * self._team.size
             states.append(result.state)
-            active.update(dict.fromkeys(network.trained.values()))
+        active = dict.fromkeys(parameter for network in everyone for parameter in network.trained.values())
+        if of_ranks:
+            for parameter in active:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
         parameters = [parameter for parameter in active if parameter.grad is not None]
         loss = losses[0].clone() if len(losses) == 1 else torch.stack(losses).mean()
         if self._team.size > 1:

@@ -79,19 +79,21 @@ class Enas(Strategy):
         return self.controller.propose(count)
 
     def _weight_phase(self, epoch: int, trainer: Trainer, sampler: Sampler, n_steps: int) -> Iterator[Report]:
-        losses = Losses()
-        counts = UpdateCounts(self.space)
+        losses, counts, per_rank = Losses(), UpdateCounts(self.space), self.config.architectures_per_step
+        # All ranks draw the networks of all: each has to know whose weights a step moves.
+        ranks = self.task.team.size if self.config.architectures == "per_rank" else 1
         skipped_before = trainer.skipped
         for step in range(n_steps):
-            drawn = sampler.propose(self.config.architectures_per_step)
+            drawn = sampler.propose(per_rank * ranks)
             networks = [self.executor.network(m) for m in drawn]
-            report = trainer.step(networks)
+            mine = networks[self.task.team.rows(per_rank)] if ranks > 1 else networks
+            report = trainer.step(mine, of_ranks=networks if ranks > 1 else ())
             counts.add(report, drawn)
             if self._average is not None:
                 # Weights that a skipped step left alone are averaged once more: to ask would be to wait for the device.
                 self._average.update(p for network in networks for p in network.trained.values())
             self.cost.child_steps += len(networks)
-            self.cost.items += report.count * len(networks)
+            self.cost.items += report.count * per_rank
             losses.add(report)
             reads = (step + 1) % REPORT_EVERY == 0 or step + 1 == n_steps
             recent = mean(losses.read()[-REPORT_EVERY:]) if reads else None

@@ -22,6 +22,9 @@ class EnasOptions(Options):
         warmup_epochs: first epochs in which architectures are drawn uniformly; the controller learns after the last of
             them for the first time (paper: 0).
         architectures_per_step: M, the architectures whose gradients are averaged in one weight step (paper: 1).
+        architectures: what several ranks (torchrun) train: ``shared``, all the same M architectures, each rank on its
+            part of the batch; or ``per_rank``, each rank M of its own. A step then averages over N * M architectures,
+            each of which has seen one part of N. A run of one process does the same with either.
         controller_steps: controller updates after each epoch from the end of the warm-up on; 0 never trains it
             (paper: 2000).
         candidates_per_step: K, the architectures of one update, all scored on the same validation minibatch (paper: 1).
@@ -37,6 +40,7 @@ class EnasOptions(Options):
     epochs: int = Field(default=4, ge=1)
     warmup_epochs: int = Field(default=1, ge=0)
     architectures_per_step: int = Field(default=1, ge=1)
+    architectures: Literal["shared", "per_rank"] = "shared"
     controller_steps: int = Field(default=20, ge=0)
     candidates_per_step: int = Field(default=10, ge=1)
     sampler: Literal["policy", "uniform", "epsilon", "fair"] = "policy"

@@ -7,7 +7,7 @@ import math
 import os
 import random
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,16 @@ from random_specs import supergraph_of
 from small_images import BLOCK, CELLS, bright_rows, task_of
 from teams import of_two, on_two
 
+from nasforge.controllers.lstm import LstmController
+from nasforge.controllers.options import LstmOptions
 from nasforge.errors import DataError, RunFailedError
 from nasforge.executors.network import Network
 from nasforge.executors.options import SharedWeightsOptions
 from nasforge.executors.shared import SharedWeights, standalone
 from nasforge.executors.team import ALONE, Team
-from nasforge.executors.training import Trainer
+from nasforge.executors.training import Trainer, learning_rate
+from nasforge.strategies.enas import Enas
+from nasforge.strategies.options import EnasOptions
 from nasforge.tasks.base import Score
 from nasforge.tasks.image_classification import ImageClassification
 
@@ -223,6 +227,143 @@ def test_scores_that_are_shared_out_come_back_whole(corpus: Path) -> None:
     expected = [Score(0.0, 0.0, 0), Score(1 / 7, 1.0, 1, 0.5), Score(2 / 7, 2.0, 2)]
     with torch.serialization.safe_globals([Score]):
         assert of_two(_scores, corpus) == [expected, expected]
+
+
+# An architecture for each rank ---------------------------------------------------------------------------------------
+
+OPTIMISERS: dict[str, dict[str, Any]] = {
+    "adam": {"optimizer": "adam", "learning_rate": 0.01, "clip_norm": 0.5, "weight_decay": 1e-3},
+    "momentum": {"optimizer": "sgd", "learning_rate": 0.3, "momentum": 0.9, "clip_norm": None, "weight_decay": 0.1},
+}
+DRAWN = [("relu", "tanh"), ("tanh", "tanh"), ("relu", "relu"), ("tanh", "relu")]
+"""Which cell each of two ranks trains in each step."""
+
+
+class Bank:
+    """Shared weights in float64, of which each (node, input, operation) has its own."""
+
+    def __init__(self, team: Team, folder: Path, optimiser: str) -> None:
+        self.plan = recipe(**{**DROPPING, **OPTIMISERS[optimiser], "batch_size": 3})
+        self.tasks = [language_model(folder, team=replace(team, rank=rank)) for rank in range(2)]
+        self.graph, self.task = cell(3, "edge_op"), language_model(folder, team=team)
+        config = SharedWeightsOptions(hidden=5)
+        self.shared = SharedWeights(self.graph, OPERATIONS, self.task, self.plan, config, seed=0)
+
+    def network(self, name: str) -> Network:
+        return doubles(self.shared.network(self.graph.space.architecture(SMALL[name])))
+
+
+def on_their_own(team: Team, folder: Path, optimiser: str) -> Any:
+    bank = Bank(team, folder, optimiser)
+    trainer = Trainer(bank.task, bank.plan, 20, seed=2)
+    losses = []
+    for names in DRAWN:
+        everyone = [bank.network(name) for name in names]
+        losses.append(trainer.step([everyone[team.rank]], everyone).loss)
+    return losses, bank.shared.values(), trainer.items
+
+
+def _on_their_own_adam(team: Team, folder: Path) -> Any:
+    return on_their_own(team, folder, "adam")
+
+
+def _on_their_own_momentum(team: Team, folder: Path) -> Any:
+    return on_their_own(team, folder, "momentum")
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_two_ranks_with_a_cell_each_do_what_one_process_does_with_both(optimiser: str, corpus: Path) -> None:
+    """By hand: network i on part i of the batch, the mean of both gradients, torch's optimiser without fused kernels."""
+    bank = Bank(Team(0, 2), corpus, optimiser)
+    plan, states, losses = bank.plan, [None, None], []
+    placeholder = [torch.nn.Parameter(torch.zeros(1))]
+    if optimiser == "adam":
+        own: Any = torch.optim.Adam(placeholder, betas=plan.betas, weight_decay=plan.weight_decay, foreach=False)
+    else:
+        given = {"momentum": plan.momentum, "nesterov": True, "weight_decay": plan.weight_decay}
+        own = torch.optim.SGD(placeholder, lr=1.0, foreach=False, **given)
+    for step, names in enumerate(DRAWN):
+        results = []
+        for i, name in enumerate(names):
+            network = bank.network(name)
+            results.append(bank.tasks[i].loss(network, plan, step, states[i], 2))
+            (results[i].total / 2).backward()
+        states = [result.state for result in results]
+        losses.append(sum(float(result.data) for result in results) / 2)
+        parameters = list({id(p): p for name in names for p in bank.network(name).parameters.values()}.values())
+        assert all(parameter.grad is not None for parameter in parameters)
+        if plan.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, plan.clip_norm)
+        own.param_groups[0].update(params=parameters, lr=learning_rate(plan, step, 20, bank.task.steps_per_epoch(plan)))
+        own.step()
+        for parameter in parameters:
+            parameter.grad = None
+    work = {"adam": _on_their_own_adam, "momentum": _on_their_own_momentum}[optimiser]
+    (theirs, mine, items), (same, other, _) = of_two(work, corpus)
+    assert theirs == same == pytest.approx(losses, rel=1e-6)
+    assert items == 2 * 3 * 5 * len(DRAWN)
+    assert sha(mine) == sha(other)
+    for name, value in bank.shared.values().items():
+        torch.testing.assert_close(mine[name], value, rtol=1e-7, atol=1e-10)
+    # Some weights are those of one of the two cells alone.
+    assert set(bank.network("relu").parameters) ^ set(bank.network("tanh").parameters)
+
+
+def _weights_of_one(team: Team, folder: Path) -> Any:
+    """Both ranks know both cells; only what one of the two names may move."""
+    bank = Bank(team, folder, "momentum")
+    for name in SMALL:
+        bank.network(name)
+    before = bank.shared.values()
+    everyone = [bank.network("relu"), bank.network("relu")]
+    Trainer(bank.task, bank.plan, 20, seed=2).step([everyone[team.rank]], everyone)
+    after = bank.shared.values()
+    idle = [name for name in before if name not in everyone[0].parameters]
+    return idle, [torch.equal(before[name], after[name]) for name in idle], sha(after)
+
+
+def test_weights_that_no_rank_names_stand_still(corpus: Path) -> None:
+    (idle, still, one), (_, _, other) = of_two(_weights_of_one, corpus)
+    assert idle and all(still) and one == other
+
+
+def searched(team: Team, folder: Path, architectures: str, norms: str = "batch") -> Any:
+    """Values after a search of images, what it cost and the names of its weights by step."""
+    task, plan = task_of(folder, team=team), small_images.recipe(batch_size=4, auxiliary_weight=0.4, drop_path=0.2)
+    graph = supergraph_of(CELLS)
+    config = SharedWeightsOptions.model_validate({"norms": norms})
+    executor = SharedWeights(graph, small_images.OPERATIONS, task, plan, config, seed=0)
+    controller = LstmController(graph.space, LstmOptions(units=8), seed=0)
+    options = {"epochs": 2, "controller_steps": 2, "candidates_per_step": 3, "architectures": architectures}
+    parts = {"space": graph.space, "controller": controller, "executor": executor, "task": task, "recipe": plan}
+    search = Enas(EnasOptions.model_validate(options), **parts, seed=1)
+    seen: list[Any] = []
+    original = task.loss
+
+    def loss(network: Network, *given: Any) -> Any:
+        seen.append(sorted(network.parameters))
+        return original(network, *given)
+
+    task.loss = loss  # type: ignore[method-assign]
+    list(search.search())
+    return sha(executor.values()), asdict(search.cost), seen[: search.cost.child_steps], task.steps_per_epoch(plan)
+
+
+def _searched(team: Team, folder: Path) -> Any:
+    return [searched(team, folder, "per_rank", norms) for norms in ("batch", "running")]
+
+
+def test_a_search_with_an_architecture_for_each_rank_keeps_them_equal_to_the_bit(tmp_path: Path) -> None:
+    for one, other in zip(*of_two(_searched, bright_rows(tmp_path)), strict=True):
+        assert one[:2] == other[:2]
+        per_epoch = one[3]
+        assert one[1]["child_steps"] == 2 * 2 * per_epoch and one[1]["items"] == 2 * per_epoch * 2 * 4
+        assert one[2][: 2 * per_epoch] != other[2][: 2 * per_epoch]
+
+
+def test_a_single_process_does_the_same_with_either(tmp_path: Path) -> None:
+    bright_rows(tmp_path)
+    assert searched(ALONE, tmp_path, "per_rank") == searched(ALONE, tmp_path, "shared")
 
 
 # Networks of images --------------------------------------------------------------------------------------------------

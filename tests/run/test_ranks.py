@@ -77,6 +77,18 @@ def test_ranks_leave_what_one_process_leaves(two: tuple[Path, subprocess.Complet
     assert result["search"]["tokens"] == 2 * 16 * (tokens // 16 - 1)
 
 
+def test_ranks_train_an_architecture_each_where_the_strategy_says_so(
+    two: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    run, _ = two
+    done = torchrun("run", "toy.yaml", *SHORT, "strategy.architectures=per_rank", "--run-dir", "own", cwd=run.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shared, own = (json.loads((path / "result.json").read_text()) for path in (run, run.parent / "own"))
+    assert own["search"]["child_steps"] == 2 * shared["search"]["child_steps"]
+    assert own["search"]["tokens"] == shared["search"]["tokens"]
+    assert own["best"]["proxy"] != shared["best"]["proxy"]
+
+
 def test_only_the_first_rank_writes(two: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     run, _ = two
     watching, *seen = (run.parent / "spied").read_text().splitlines()
