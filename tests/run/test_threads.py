@@ -32,6 +32,7 @@ def spec_of(name: str, *overrides: str, profile: str | None = None) -> RunSpec:
 
 
 LARGE = ("executor.hidden=512", "executor.recipe.batch_size=64", "train.hidden=512", "train.recipe.batch_size=64")
+MACRO = ("space.image=[3,32,32]", "task.resize=null", "space.channels=16", "train.stack.channels=16")
 WIDE = ("space.image=[3,32,32]", "task.resize=null", "space.stack.channels=16")
 
 
@@ -44,6 +45,11 @@ WIDE = ("space.image=[3,32,32]", "task.resize=null", "space.stack.channels=16")
         ("ptb_rnn", (*LARGE, "train.recipe.batch_size=60"), 1),
         ("ptb_rnn", (*LARGE, "executor.hidden=400"), 1),
         ("ptb_rnn", (*LARGE, "train.hidden=400"), 1),
+        ("ptb_rnn", (*LARGE, "space.hidden={choose: 1, from: [512, 700]}"), 2),
+        ("ptb_rnn", (*LARGE, "space.hidden={choose: 1, from: [100, 700]}"), 1),
+        ("cifar10_macro", MACRO, 2),
+        ("cifar10_macro", (*MACRO, "space.channels={choose: 1, from: [4, 16]}"), 1),
+        ("cifar10_macro", (*MACRO, "train.stack.channels=4"), 1),
         ("cifar10_micro", WIDE, 2),
         ("cifar10_micro", (*WIDE, "space.stack.channels=7"), 1),
         ("cifar10_micro", (*WIDE, "executor.recipe.batch_size=32"), 1),
