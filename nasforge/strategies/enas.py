@@ -8,8 +8,8 @@ Per epoch:
     for all K, and the controller ascends E[R(m)] by REINFORCE               (section 2.2)
 
 During the first `warmup_epochs` epochs (a) draws uniformly, and (b) begins after the last of them. Afterwards (a) draws
-as the option `sampler` says. With the uniform
-controller and no controller steps this is random search with weight sharing (Li and Talwalkar 2019) on the same code.
+as the option `sampler` says. With the uniform controller and no controller steps this is random search with weight
+sharing (Li and Talwalkar 2019) on the same code.
 Deviations from the paper and from the reference codes: docs/enas.md.
 """
 
