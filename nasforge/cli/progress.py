@@ -153,6 +153,11 @@ class View(Observer):
             self.console.print(f"{title:<22}{row['parameters']:>12,}{values[0]:>19}{values[1]:>18}")
         self.console.print()
         self.console.print(result["verdict"]["text"], markup=False)
+        policy = result.get("policy") or {"text": "", "alarms": []}
+        if policy["text"]:
+            self.console.print(policy["text"], markup=False)
+        for alarm in policy["alarms"]:
+            self.console.print(f"warning: {alarm}", markup=False)
         note = result["data"].get("note")
         if note:
             self.console.print(

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nasforge.components import Options, Stage
-from nasforge.controllers.base import Controller
-from nasforge.errors import RunFailedError
-from nasforge.executors.base import Executor
-from nasforge.executors.network import Core, Network
+from nasforge.executors.network import Network
 from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import standalone
 from nasforge.executors.team import ALONE, Team
 from nasforge.executors.training import REPORT_EVERY, Losses, Trainer, mean
 from nasforge.export.files import exported_files
-from nasforge.graph.canonical import canonical_digest
-from nasforge.graph.compile import compile_kind
 from nasforge.graph.count import Meter
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import Supergraph
@@ -29,17 +22,16 @@ from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
-from nasforge.run.plan import LARGEST, Job
-from nasforge.seeds import derive, stream
+from nasforge.run.plan import Job
+from nasforge.run.references import reference_network
+from nasforge.run.searching import search
+from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.spec.run_spec import RunSpec
-from nasforge.strategies.base import Event, Report, Strategy, Tick
-from nasforge.strategies.derive import Candidate, distinct, rank
+from nasforge.strategies.base import Event, Report, Tick
 from nasforge.tasks.base import Score, Split, Task
 
 Emit = Callable[[Report], None]
-SIZE_SAMPLES = 15
-"""Architectures whose median size the LSTM reference is given."""
 
 
 class Workshop:
@@ -65,7 +57,7 @@ class Workshop:
         self.directory = directory
         self.base = base
         self.device = device
-        self._backend = backend
+        self.backend = backend
         self.team = team
 
     @cached_property
@@ -88,84 +80,10 @@ class Workshop:
     def run(self, job: Job, emit: Emit) -> dict[str, bytes]:
         """Do `job` and return the files that it leaves."""
         if job.kind == "search":
-            return self._search(job, emit)
+            return search(self, job, emit)
         if job.kind == "reference":
             return self._reference(job, emit)
         return self._short(job, emit) if job.kind == "short" else self._train(job, emit)
-
-    # Searching -------------------------------------------------------------------------------------------------------
-
-    def _search(self, job: Job, emit: Emit) -> dict[str, bytes]:
-        spec, seed = self.spec, derive(self.spec.seed, job.arm)
-        uniform = job.arm == "baseline"
-        executor = self.search_executor()
-        strategy: Strategy = resolve(spec.strategy_kind.build)(
-            spec.strategy_kind.uniform(spec.strategy) if uniform else spec.strategy,
-            space=self.search_graph.space,
-            controller=self._controller(uniform, seed),
-            executor=executor,
-            task=self.task,
-            recipe=spec.search_recipe,
-            seed=seed,
-        )
-        for report in strategy.search():
-            emit(report)
-        # Calibration is part of what ranking one candidate costs.
-        per_candidate = self.task.split_items("valid") + executor.calibration_items()
-        count = spec.derive.candidates + (self._extra_candidates(per_candidate) if uniform else 0)
-        candidates = distinct(strategy.propose, self._canonical, count)
-        ranking: list[Candidate] = []
-        for report in rank(candidates, executor, self.task, ranking):
-            emit(report)
-        if not ranking:
-            raise RunFailedError("no candidate has a finite proxy score; lower executor.recipe.learning_rate")
-        shortlist = [
-            {**_candidate_facts(candidate), "core_parameters": self._parameters(candidate)}
-            for candidate in ranking[: spec.derive.shortlist]
-        ]
-        result = {
-            "data": dict(self.task.facts()),
-            "cost": asdict(strategy.cost),
-            "ranked": len(ranking),
-            "ranked_items": len(candidates) * per_candidate,
-            "shortlist": shortlist,
-            "largest": _candidate_facts(self._most_parameters(ranking)),
-        }
-        return {"result.json": _json(result)}
-
-    def search_executor(self) -> Executor:
-        """Fresh shared weights."""
-        spec = self.spec
-        executor: Executor = resolve(spec.executor_kind.build)(
-            self.search_graph,
-            self.operations,
-            self.task,
-            spec.search_recipe,
-            spec.executor,
-            # Both arms start from the same weights: what differs between them is the search alone.
-            seed=derive(spec.seed, "search weights"),
-            device=self.device,
-            backend=self._backend,
-        )
-        return executor
-
-    def _controller(self, uniform: bool, seed: int) -> Controller:
-        kind = self.plugins.catalogue.controllers["random"] if uniform else self.spec.controller_kind
-        config = kind.config() if uniform else self.spec.controller
-        # Every rank has its own, and all must draw the same: some sums on CUDA differ in the last digit.
-        device = self.device if self.team.size == 1 else "cpu"
-        controller: Controller = resolve(kind.build)(
-            self.search_graph.space, config, seed=derive(seed, "controller"), device=device
-        )
-        return controller
-
-    def _extra_candidates(self, per_candidate: int) -> int:
-        """Candidates that can be ranked with as many items as the rewards of the other arm read (rounded down)."""
-        evaluations = self.spec.strategy_kind.evaluations(self.spec.strategy)
-        return evaluations * self.task.minibatch_items() // per_candidate
-
-    def _canonical(self, architecture: Architecture) -> str:
-        return canonical_digest(self.search_graph, architecture)
 
     # Training from scratch -------------------------------------------------------------------------------------------
 
@@ -181,7 +99,7 @@ class Workshop:
             width=spec.train.hidden,
             seed=derive(spec.seed, "final weights"),
             device=self.device,
-            backend=self._backend,
+            backend=self.backend,
             precision=spec.executor.precision,
         )
 
@@ -295,57 +213,16 @@ class Workshop:
 
     def _reference(self, job: Job, emit: Emit) -> dict[str, bytes]:
         name = job.name.removeprefix("reference-")
-        network = self._reference_network(name)
+        network = reference_network(self, name)
         trainer = self._fit(network, self.spec.train.epochs, emit, "from scratch")
         trained = self._trained(network, trainer, emit)
         return {"result.json": _json({"name": name, "parameters": network.count(), "trained": trained})}
 
-    def _reference_network(self, name: str) -> Network:
-        spec = self.spec
-        configs = spec.space_kind.references(spec.space, spec.stack)
-        if name in configs:
-            graph = self._reference_graph(configs[name])
-            return self.fresh(graph.space.sample(stream(0, "the only one")), graph)
-        if name == LARGEST:
-            found = self.directory.read_job_result("search")["largest"]
-            return self.fresh(self.final_graph.space.architecture(found["decisions"]))
-        rng = stream(spec.seed, "reference size")
-        sizes = sorted(self.fresh(self.final_graph.space.sample(rng)).count() for _ in range(SIZE_SAMPLES))
-        cores: Mapping[str, Core] = self.task.reference_cores(
-            spec.train.hidden, sizes[len(sizes) // 2], derive(spec.seed, "final weights")
-        )
-        core = cores[name]
-        shell = self.task.shell(core.width, spec.final_recipe, derive(spec.seed, "final weights"))
-        return Network(shell, core, precision=spec.executor.precision)
-
-    def _reference_graph(self, config: Options) -> Supergraph:
-        """The final graph of a reference's block, which may be of another kind."""
-        spec = self.spec
-        if isinstance(config, spec.space_kind.config):
-            return compile_kind(spec.space_kind, config, Stage("final", spec.executor.share))
-        (kind,) = (kind for kind in self.plugins.catalogue.kinds.values() if type(config) is kind.config)
-        return compile_kind(kind, config, Stage("final", kind.share[0]))
-
-    def _most_parameters(self, ranking: Sequence[Candidate]) -> Candidate:
-        return max(ranking, key=self._parameters)
-
-    def _parameters(self, candidate: Candidate) -> int:
-        """Weights of the final network, the task's own layers apart."""
-        return self._meter.count(candidate.architecture).parameters
-
     @cached_property
-    def _meter(self) -> Meter:
+    def meter(self) -> Meter:
+        """Counts final networks, the task's own layers apart."""
         shapes = self.task.input_shapes(self.spec.train.hidden)
         return Meter(self.final_graph, self.operations, lambda choices: shapes)
-
-
-def _candidate_facts(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "digest": candidate.architecture.digest,
-        "canonical_digest": candidate.canonical_digest,
-        "decisions": dict(candidate.architecture),
-        "proxy": candidate.proxy.value,
-    }
 
 
 def _finite(value: float) -> float | None:

@@ -10,6 +10,7 @@ import torch
 
 from nasforge.executors.training import Trainer
 from nasforge.run.jobs import Workshop
+from nasforge.run.searching import search_executor
 from nasforge.run.threads import counts, usable_cores
 from nasforge.seeds import stream
 
@@ -30,7 +31,7 @@ def step_seconds(shop: Workshop, beside: int) -> dict[int, float]:
     """
     architecture = shop.final_graph.space.sample(stream(0, "threads"))
     networks = [
-        (shop.search_executor().network(architecture), shop.spec.search_recipe),
+        (search_executor(shop).network(architecture), shop.spec.search_recipe),
         (shop.fresh(architecture), shop.spec.final_recipe),
     ]
     trainers = [(Trainer(shop.task, recipe, total_steps=1000, seed=0), network) for network, recipe in networks]

@@ -60,6 +60,7 @@ def build_result(
         "baseline": None if baseline is None else {"kind": "random", **_network(baseline)},
         "references": [{"name": r["name"], "parameters": r["parameters"], "trained": r["trained"]} for r in references],
         "search": _cost(directory, "search"),
+        "policy": directory.read_job_result("search").get("policy"),
         "ranking": ranking(
             [
                 (candidate, directory.read_job_result(f"{arm}-short-{index}")["valid"])

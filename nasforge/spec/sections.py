@@ -66,11 +66,14 @@ class DeriveOptions(Options):
         shortlist: the best of them, which are trained from scratch for a short time; the best of these is the result.
             (The paper: several are sampled, the best on one minibatch is the result.)
         short_epochs: passes over the training data of that short training.
+        probes: architectures drawn uniformly that are scored with the same shared weights as the policy's proposals, so
+            that the result says whether the policy learned; none of them is a candidate. 0 for none.
     """
 
     candidates: int = Field(default=24, ge=1)
     shortlist: int = Field(default=4, ge=1)
     short_epochs: int = Field(default=1, ge=1)
+    probes: int = Field(default=12, ge=0)
 
     @model_validator(mode="after")
     def _shortlist_fits(self) -> Self:

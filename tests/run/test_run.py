@@ -357,3 +357,17 @@ def test_a_run_whose_output_nobody_reads_any_more_goes_on(toy_run: Done) -> None
     assert read(folder / "unread" / "run.json")["status"] == "done"
     # What it found does not depend on who looks on.
     assert (folder / "unread" / "journal.jsonl").read_bytes() == (toy_run[0] / "journal.jsonl").read_bytes()
+
+
+def test_the_result_says_whether_the_policy_learned(toy_run: Done) -> None:
+    run, done = toy_run
+    policy = read(run / "result.json")["policy"]
+    assert policy["gain"]["uniform"]["n"] == 12
+    assert policy["gain"]["policy"]["n"] == 4
+    assert policy["text"].startswith("With the same shared weights the policy's proposals have a mean reward of -")
+    assert policy["text"] in done.stdout
+    assert all(sum(counts.values()) == 100 for counts in policy["by_option"].values())
+    # Uniform proposals are no candidates: neither told as such, nor counted as ranked.
+    events = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    ranked = [event for event in events if event["event"] == "candidate" and event["job"] == "search"]
+    assert len(ranked) == read(run / "result.json")["search"]["candidates_ranked"] == 4

@@ -1,0 +1,162 @@
+"""The job of an arm: search, propose candidates, rank them, and say what the policy learned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from nasforge.controllers.base import Controller
+from nasforge.errors import RunFailedError
+from nasforge.executors.base import Executor
+from nasforge.graph.canonical import canonical_digest
+from nasforge.resolve import resolve
+from nasforge.run.plan import Job
+from nasforge.seeds import derive, stream
+from nasforge.space.architecture import Architecture
+from nasforge.strategies import diagnosis
+from nasforge.strategies.base import Report, Strategy, Tick
+from nasforge.strategies.derive import Candidate, distinct, rank
+
+if TYPE_CHECKING:
+    from nasforge.run.jobs import Workshop
+
+Emit = Callable[[Report], None]
+
+SHOWN = 100
+"""Proposals at the end of a search of which options are counted."""
+
+
+def search(shop: Workshop, job: Job, emit: Emit) -> dict[str, bytes]:
+    """Do the search of an arm; the files that it leaves."""
+    spec, seed, task = shop.spec, derive(shop.spec.seed, job.arm), shop.task
+    uniform = job.arm == "baseline"
+    executor = search_executor(shop)
+    config = spec.strategy_kind.uniform(spec.strategy) if uniform else spec.strategy
+    strategy: Strategy = resolve(spec.strategy_kind.build)(
+        config,
+        space=shop.search_graph.space,
+        controller=_controller(shop, uniform, seed),
+        executor=executor,
+        task=task,
+        recipe=spec.search_recipe,
+        seed=seed,
+    )
+    group = spec.strategy_kind.group(config)
+    watch = diagnosis.Watch(strategy.space, spec.strategy_kind.evaluations(config) // group if group else 0)
+    for report in strategy.search():
+        watch.see(report)
+        emit(report)
+    # Calibration is part of what ranking one candidate costs.
+    per_candidate = task.split_items("valid") + executor.calibration_items()
+    count = spec.derive.candidates + (_extra_candidates(shop, per_candidate) if uniform else 0)
+    candidates = distinct(strategy.propose, _canonical(shop), count)
+    ranking: list[Candidate] = []
+    for report in rank(candidates, executor, task, ranking):
+        emit(report)
+    if not ranking:
+        raise RunFailedError("no candidate has a finite proxy score; lower executor.recipe.learning_rate")
+    result = {
+        "data": dict(task.facts()),
+        "cost": asdict(strategy.cost),
+        "ranked": len(ranking),
+        "ranked_items": len(candidates) * per_candidate,
+        "shortlist": [
+            {**_facts(candidate), "core_parameters": _parameters(shop, candidate)}
+            for candidate in ranking[: spec.derive.shortlist]
+        ],
+        "largest": _facts(max(ranking, key=lambda candidate: _parameters(shop, candidate))),
+    }
+    if group:
+        result["policy"] = _learned(shop, strategy, executor, ranking, watch, emit)
+    return {"result.json": (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()}
+
+
+def search_executor(shop: Workshop) -> Executor:
+    """Fresh shared weights."""
+    spec = shop.spec
+    executor: Executor = resolve(spec.executor_kind.build)(
+        shop.search_graph,
+        shop.operations,
+        shop.task,
+        spec.search_recipe,
+        spec.executor,
+        # Both arms start from the same weights: what differs between them is the search alone.
+        seed=derive(spec.seed, "search weights"),
+        device=shop.device,
+        backend=shop.backend,
+    )
+    return executor
+
+
+def _learned(
+    shop: Workshop,
+    strategy: Strategy,
+    executor: Executor,
+    ranking: Sequence[Candidate],
+    watch: diagnosis.Watch,
+    emit: Emit,
+) -> dict[str, Any]:
+    """What the policy proposes at the end, and what that is worth beside uniform proposals on the same weights.
+
+    Uniform ones are scored for this alone: none of them is a candidate.
+    """
+    space, task = strategy.space, shop.task
+    proposals = strategy.propose(SHOWN)
+    found: dict[str, Any] = {
+        "by_option": diagnosis.options(space, proposals),
+        "alarms": watch.alarms(proposals),
+    }
+    rng = stream(shop.spec.seed, "uniform probe")
+
+    def drawn(count: int) -> list[Architecture]:
+        return [space.sample(rng) for _ in range(count)]
+
+    probes = distinct(drawn, _canonical(shop), shop.spec.derive.probes)
+    scored: list[Candidate] = []
+    for report in rank(probes, executor, task, scored):
+        if isinstance(report, Tick):
+            emit(Tick("uniform proposals beside the policy's (proxy)", report.done, report.total, report.facts))
+    of_policy, of_uniform = (
+        diagnosis.rewards([task.reward(candidate.proxy) for candidate in candidates])
+        for candidates in (ranking, scored)
+    )
+    found["gain"] = diagnosis.gain(of_policy, of_uniform)
+    found["text"] = diagnosis.in_words(found["gain"])
+    return found
+
+
+def _controller(shop: Workshop, uniform: bool, seed: int) -> Controller:
+    kind = shop.plugins.catalogue.controllers["random"] if uniform else shop.spec.controller_kind
+    config = kind.config() if uniform else shop.spec.controller
+    # Every rank has its own, and all must draw the same: some sums on CUDA differ in the last digit.
+    device = shop.device if shop.team.size == 1 else "cpu"
+    controller: Controller = resolve(kind.build)(
+        shop.search_graph.space, config, seed=derive(seed, "controller"), device=device
+    )
+    return controller
+
+
+def _extra_candidates(shop: Workshop, per_candidate: int) -> int:
+    """Candidates that can be ranked with as many items as the rewards of the other arm read (rounded down)."""
+    evaluations = shop.spec.strategy_kind.evaluations(shop.spec.strategy)
+    return evaluations * shop.task.minibatch_items() // per_candidate
+
+
+def _canonical(shop: Workshop) -> Callable[[Architecture], str]:
+    return lambda architecture: canonical_digest(shop.search_graph, architecture)
+
+
+def _parameters(shop: Workshop, candidate: Candidate) -> int:
+    """Weights of the final network, the task's own layers apart."""
+    return shop.meter.count(candidate.architecture).parameters
+
+
+def _facts(candidate: Candidate) -> Mapping[str, Any]:
+    return {
+        "digest": candidate.architecture.digest,
+        "canonical_digest": candidate.canonical_digest,
+        "decisions": dict(candidate.architecture),
+        "proxy": candidate.proxy.value,
+    }

@@ -1,0 +1,140 @@
+"""Whether a policy learned anything, and whether it collapsed: what its proposals are worth beside uniform ones.
+
+Both are scored with the same weights, so that nothing but the policy differs between them. That the policy's are better
+says that the controller learned from its rewards; it does not say that the architectures are better once trained.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nasforge.space.architecture import Architecture
+from nasforge.space.search_space import SearchSpace
+from nasforge.strategies.base import Event, Report
+
+FEW_OPTIONS = 0.9
+"""The share of the operations that one of them has at least in an alarm."""
+
+LOW_ENTROPY = 0.05
+"""The share of the entropy of uniform proposals below which a policy hardly explores."""
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """Rewards of proposals with the same weights; higher is better.
+
+    Attributes:
+        n: how many are finite.
+        mean: of those.
+        error: standard error of the mean; None of one.
+    """
+
+    n: int
+    mean: float
+    error: float | None
+
+
+def rewards(values: Sequence[float]) -> Rewards | None:
+    """Mean and error of the finite ones; None where there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return None
+    error = statistics.stdev(finite) / math.sqrt(len(finite)) if len(finite) > 1 else None
+    return Rewards(len(finite), statistics.fmean(finite), error)
+
+
+def gain(policy: Rewards | None, uniform: Rewards | None) -> dict[str, Any]:
+    """What the policy's proposals are worth beside uniform ones, as plain data: rewards, difference, its error."""
+    if policy is None or uniform is None:
+        return {}
+    found: dict[str, Any] = {
+        "policy": {"n": policy.n, "reward": policy.mean, "standard_error": policy.error},
+        "uniform": {"n": uniform.n, "reward": uniform.mean, "standard_error": uniform.error},
+        "difference": policy.mean - uniform.mean,
+        "standard_error": None,
+    }
+    if policy.error is not None and uniform.error is not None:
+        found["standard_error"] = math.hypot(policy.error, uniform.error)
+    return found
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """A sentence about a `gain`; empty where there is none."""
+    if not found or not found["standard_error"]:
+        return ""
+    errors = found["difference"] / found["standard_error"]
+    verdict = "the policy learned" if errors >= 2 else "the policy learned nothing that shows"
+    if errors <= -2:
+        verdict = "the policy proposes worse ones"
+    means = {
+        name: f"{found[name]['reward']:.4g} ± {found[name]['standard_error']:.2g}" for name in ("policy", "uniform")
+    }
+    return (
+        f"With the same shared weights the policy's proposals have a mean reward of {means['policy']}, uniform ones "
+        f"{means['uniform']}: {verdict} ({errors:+.1f} standard errors)."
+    )
+
+
+class Watch:
+    """Looks for a policy that collapses.
+
+    Args:
+        space: the decisions.
+        updates: how many updates of the controller the search makes.
+    """
+
+    def __init__(self, space: SearchSpace, updates: int) -> None:
+        self._space = space
+        self._updates = updates
+        self._seen = 0
+        self._low: tuple[int, float] | None = None
+
+    def see(self, report: Report) -> None:
+        """Take a report of the search."""
+        if isinstance(report, Event) and report.kind == "controller_step":
+            self._seen += 1
+            early = self._seen <= self._updates / 2
+            if early and self._low is None and report.facts["entropy"] < LOW_ENTROPY * math.log(self._space.size):
+                self._low = self._seen, report.facts["entropy"]
+
+    def alarms(self, proposals: Sequence[Architecture]) -> list[str]:
+        """What looks like a collapse, in sentences.
+
+        Args:
+            proposals: of the policy at the end.
+        """
+        found = []
+        if self._low is not None:
+            update, entropy = self._low
+            found.append(
+                f"the entropy of the policy fell to {entropy:.2g} nats in {update} of {self._updates} updates, of "
+                f"{math.log(self._space.size):.3g} at uniform: it hardly explored from then on"
+            )
+        chosen = options(self._space, proposals)
+        by_role: dict[str, Counter[str]] = {}
+        several = Counter(decision.role for decision in self._space.decisions if len(decision.options) > 1)
+        for decision in self._space.decisions:
+            # Decisions of one option, or a single decision, say nothing.
+            if len(decision.options) > 1 and several[decision.role] > 1:
+                by_role.setdefault(decision.role, Counter()).update(chosen[decision.name])
+        for role, what in (("op", "operations"), ("bit", "skip connections")):
+            counts = by_role.get(role)
+            if counts:
+                option, most = counts.most_common(1)[0]
+                share = most / counts.total()
+                if share >= FEW_OPTIONS:
+                    found.append(f"{share:.0%} of the {what} that the policy proposes at the end are '{option}'")
+        return found
+
+
+def options(space: SearchSpace, proposals: Sequence[Architecture]) -> dict[str, dict[str, int]]:
+    """How often each option is chosen, by decision."""
+    return {
+        d.name: {option: sum(m.get(d.name) == option for m in proposals) for option in d.options}
+        for d in space.decisions
+    }

@@ -1,0 +1,107 @@
+"""Whether the policy learned, and whether it collapsed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+from helpers import cell, samples
+from random_specs import supergraph_of
+
+from nasforge.space.architecture import Architecture
+from nasforge.space.search_space import SearchSpace
+from nasforge.strategies import diagnosis
+from nasforge.strategies.base import Event
+from nasforge.strategies.diagnosis import Rewards, Watch, gain, in_words, rewards
+
+SPACE = cell(4).space
+MACRO = supergraph_of(
+    {
+        "kind": "macro_network",
+        "layers": 4,
+        "each": {
+            "op": {"choose": 1, "from": ["identity", {"conv": {"kernel": 3}}]},
+            "skips": {"choose": "any", "from": "previous"},
+        },
+        "image": [3, 8, 8],
+        "channels": 4,
+    }
+).space
+
+
+def test_rewards_are_those_that_are_finite() -> None:
+    assert rewards([1.0, math.nan, 3.0, math.inf]) == Rewards(2, 2.0, pytest.approx(statistics.stdev([1, 3]) / 2**0.5))
+    assert rewards([1.0]) == Rewards(1, 1.0, None)
+    assert rewards([math.nan]) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (-5.0, "the policy learned (+14.1 standard errors)"),
+        (-5.98, "the policy learned nothing that shows (+0.3 standard errors)"),
+        (-7.0, "the policy proposes worse ones (-14.1 standard errors)"),
+    ],
+)
+def test_the_sentence_goes_by_two_standard_errors(policy: float, said: str) -> None:
+    found = gain(Rewards(24, policy, 0.05), Rewards(12, -6.0, 0.05))
+    assert found["difference"] == pytest.approx(policy + 6)
+    assert found["standard_error"] == pytest.approx(0.05 * 2**0.5)
+    assert said in in_words(found)
+
+
+def test_without_two_errors_nothing_is_said() -> None:
+    assert gain(None, Rewards(1, 1.0, None)) == {}
+    assert in_words({}) == ""
+    assert in_words(gain(Rewards(1, 1.0, None), Rewards(2, 1.0, 0.1))) == ""
+    assert in_words(gain(Rewards(2, 1.0, 0.0), Rewards(2, 1.0, 0.0))) == ""
+
+
+def collapsed(space: SearchSpace, role: str, option: int) -> Architecture:
+    """The first options, but `option` for the decisions of that role."""
+    return space.architecture(
+        {d.name: d.options[min(option, len(d.options) - 1) if d.role == role else 0] for d in space.decisions}
+    )
+
+
+def test_one_operation_everywhere_is_an_alarm_and_uniform_proposals_are_none() -> None:
+    watch = Watch(SPACE, 0)
+    (alarm,) = watch.alarms([collapsed(SPACE, "op", 1)] * 20)
+    assert alarm == "100% of the operations that the policy proposes at the end are 'relu'"
+    assert watch.alarms(samples(SPACE, 60, seed=1)) == []
+    nearly = [collapsed(SPACE, "op", 1)] * 17 + [collapsed(SPACE, "op", 0)] * 3
+    assert watch.alarms(nearly) == []
+
+
+@pytest.mark.parametrize("bit", [0, 1])
+def test_all_skips_or_none_are_an_alarm(bit: int) -> None:
+    bits = [d for d in MACRO.decisions if d.role == "bit"]
+    proposals = [
+        MACRO.architecture(
+            {
+                d.name: d.options[bit] if d.role == "bit" else d.options[(n + i) % len(d.options)]
+                for i, d in enumerate(MACRO.decisions)
+            }
+        )
+        for n in range(10)
+    ]
+    (alarm,) = Watch(MACRO, 0).alarms(proposals)
+    assert alarm == f"100% of the skip connections that the policy proposes at the end are '{bits[0].options[bit]}'"
+
+
+def step(entropy: float) -> Event:
+    return Event("controller_step", {"entropy": entropy})
+
+
+def test_an_entropy_near_zero_counts_in_the_first_half_only() -> None:
+    low = diagnosis.LOW_ENTROPY * math.log(SPACE.size) * 0.9
+    proposals = samples(SPACE, 60, seed=1)
+    for entropies, alarmed in (([3.0, low, 3.0, 3.0], True), ([3.0, 3.0, low, low], False), ([low] * 4, True)):
+        watch = Watch(SPACE, 4)
+        for entropy in entropies:
+            watch.see(step(entropy))
+        watch.see(Event("candidate", {}))
+        assert bool(watch.alarms(proposals)) == alarmed
+        if entropies[0] == low:
+            assert f"fell to {low:.2g} nats in 1 of 4 updates" in watch.alarms(proposals)[0]
