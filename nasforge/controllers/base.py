@@ -28,8 +28,8 @@ class ControllerReport:
         reward: mean reward of the proposals.
         baseline: what was subtracted from the rewards, mean over the proposals.
         entropy: mean entropy of the policy over a whole architecture, in nats; the log of the space's size for uniform
-            sampling of unconditional decisions.
-        loss: the value that was minimised.
+            sampling of unconditional decisions. A controller without a policy says in its `update` what it reports.
+        loss: the value that was minimised; 0 where nothing is.
     """
 
     reward: float

@@ -19,6 +19,34 @@ class RandomOptions(Options):
     kind: Literal["random"] = "random"
 
 
+class EvolutionOptions(Options):
+    """Regularised evolution (Real et al. 2019): the best of a few members has a child, and the oldest member dies.
+
+    "Paper" is its search on CIFAR-10, of 20,000 trained networks.
+
+    Attributes:
+        kind: ``evolution``.
+        population: members that are alive; as many proposals are uniform at first (paper: 100).
+        sample: members drawn, with replacement, of which the best becomes a parent (paper: 25).
+    """
+
+    kind: Literal["evolution"] = "evolution"
+    population: int = Field(default=20, ge=1, le=1_000_000)
+    sample: int = Field(default=10, ge=1, le=1_000_000)
+
+
+class LocalSearchOptions(Options):
+    """Local search with restarts (White et al. 2021): to the first better neighbour, until there is none.
+
+    Attributes:
+        kind: ``local_search``.
+        starts: uniform draws, of which the best is where a climb starts.
+    """
+
+    kind: Literal["local_search"] = "local_search"
+    starts: int = Field(default=10, ge=1, le=1_000_000)
+
+
 class LstmOptions(Options):
     """The autoregressive LSTM of ENAS (Pham et al. 2018), trained by REINFORCE.
 
@@ -75,6 +103,18 @@ CONTROLLERS: tuple[ControllerKind, ...] = (
         summary="uniform over all architectures; learns nothing, the yardstick of every search",
         build="nasforge.controllers.random:RandomController",
         config=RandomOptions,
+    ),
+    ControllerKind(
+        name="evolution",
+        summary="regularised evolution: a child of the best of a few members, the oldest member dies",
+        build="nasforge.controllers.evolution:EvolutionController",
+        config=EvolutionOptions,
+    ),
+    ControllerKind(
+        name="local_search",
+        summary="to the first better architecture that differs in one decision; starts anew where there is none",
+        build="nasforge.controllers.local_search:LocalSearchController",
+        config=LocalSearchOptions,
     ),
     ControllerKind(
         name="lstm",

@@ -247,7 +247,10 @@ def test_where_the_default_scope_does_not_fit_the_kind_its_first_is_taken() -> N
 def test_a_strategy_without_defaults_asks_for_what_it_needs() -> None:
     first, second = faults(SPACE + "strategy: bare\n")
     assert (first.message, second.message) == ("missing key 'controller'", "missing key 'executor'")
-    assert first.hint == "the strategy 'bare' has no default for it; known here: lstm, plain, random"
+    assert (
+        first.hint
+        == "the strategy 'bare' has no default for it; known here: evolution, local_search, lstm, plain, random"
+    )
     (problem,) = faults(SPACE + "strategy: bare\ncontroller: lstm\nexecutor: {hidden: 3}\n")
     assert (underlined(problem), problem.message) == ("executor", "missing key 'kind' in `executor`")
 
