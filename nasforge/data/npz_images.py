@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +10,11 @@ from numpy.typing import NDArray
 
 from nasforge.data.image_data import ImageData, Images, Labels, image_data
 from nasforge.data.image_split import every_fifth
+from nasforge.data.npz import read_npz
 from nasforge.errors import DataError, suggest
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test", "classes")
 
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    RuntimeError,
-    OverflowError,
-    SyntaxError,
-    struct.error,
-    zlib.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-)
 _CHUNK = 1000
 
 
@@ -46,7 +29,7 @@ def load_npz(file: Path) -> ImageData:
     Raises:
         DataError: the file is missing or damaged, or an array is missing, not known here or not as described.
     """
-    arrays = _arrays(file)
+    arrays = read_npz(file)
     problems = [f"{file}: holds no array {name}" for name in ("x_train", "y_train") if name not in arrays]
     for name, other in (("x_test", "y_test"), ("y_test", "x_test")):
         if name in arrays and other not in arrays:
@@ -73,24 +56,6 @@ def load_npz(file: Path) -> ImageData:
         images = {"train": images["train"][train], "test": images["train"][test]}
         labels = {"train": labels["train"][train], "test": labels["train"][test]}
     return image_data("npz", classes, (images["train"], labels["train"]), (images["test"], labels["test"]), str(file))
-
-
-def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    try:
-        # Opened here, since numpy does not close the file of an archive that it cannot read.
-        with file.open("rb") as stream:
-            archive = np.load(stream)  # objects, which would have to be unpickled, are refused by default
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{file}: holds a single array; expected an archive as numpy.savez writes it")
-            with archive:
-                return {name: np.asarray(archive[name]) for name in archive.files}
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file") from None
-    except MemoryError as error:
-        raise DataError(f"{file}: does not fit into memory: {error}") from None
-    except _DAMAGE as error:
-        reason = getattr(error, "strerror", None) or error or type(error).__name__
-        raise DataError(f"{file}: cannot be read as a NumPy archive: {reason}") from error
 
 
 def _images(array: NDArray[Any], where: str) -> Images:
