@@ -349,7 +349,8 @@ class StrategyKind:
 
     Attributes:
         passes: ``passes(config)``: passes over the training data that a search makes, for the time left.
-        evaluations: ``evaluations(config)``: scores on validation minibatches that it asks for.
+        evaluations: ``evaluations(config)``: scores of architectures that it asks for.
+        whole_split: whether each of these is on the whole validation split, as in ranking; else on a minibatch.
         group: ``group(config)``: how many proposals it gives one update of the controller; 0 where it gives none.
         uniform: ``uniform(config)``: the same search with nothing to learn from rewards, for the random baseline: as
             many weight steps, no evaluations.
@@ -364,6 +365,7 @@ class StrategyKind:
     evaluations: Callable[[Any], int]
     group: Callable[[Any], int]
     uniform: Callable[[Any], Any]
+    whole_split: bool = False
     defaults: Mapping[Literal["controller", "executor"], str] = field(default_factory=dict)
 
 

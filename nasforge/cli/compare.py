@@ -63,7 +63,8 @@ def compare(
     names = _names(strategies, plugins)
     prepare(spec, plugins, file.resolve().parent)
     folder = folder or Path("runs") / f"{spec.name}-compare"
-    runs = _runs(spec, names, range(first_seed, first_seed + seeds), file, folder, overrides, profile, plugin)
+    each_seed = range(first_seed, first_seed + seeds)
+    runs = _runs(spec, plugins, names, each_seed, file, folder, overrides, profile, plugin)
     make_folder(folder)
     _claim(folder, runs, sha256_of(file))
     found: list[Outcome] = []
@@ -109,6 +110,7 @@ def _names(text: str, plugins: Plugins) -> list[str]:
 
 def _runs(
     spec: RunSpec,
+    plugins: Plugins,
     names: Sequence[str],
     seeds: range,
     file: Path,
@@ -128,11 +130,20 @@ def _runs(
     runs = []
     for seed in seeds:
         for name in searched:
-            own = [] if name == spec.strategy_kind.name else [f"strategy={name}"]
+            own = [] if name == spec.strategy_kind.name else _as(name, spec, plugins)
             random = str(RANDOM in names and name == searched[0]).lower()
             arguments = (*common, *own, f"compare.random={random}", *options, "--seed", str(seed))
             runs.append(_Run(name, seed, arguments, folder / f"{name}-seed{seed}"))
     return runs
+
+
+def _as(name: str, spec: RunSpec, plugins: Plugins) -> list[str]:
+    """Overrides that turn a spec to another strategy, with its own controller and as many weight steps."""
+    kind = plugins.catalogue.strategies[name]
+    same = [key for key in ("epochs", "architectures_per_step") if key in kind.config.model_fields]
+    given = [f"{key}: {getattr(spec.strategy, key)}" for key in same if hasattr(spec.strategy, key)]
+    overrides = [f"strategy={{{', '.join([f'kind: {name}', *given])}}}"]
+    return [*overrides, f"controller={kind.defaults['controller']}"] if "controller" in kind.defaults else overrides
 
 
 def _claim(folder: Path, runs: Sequence[_Run], file_sha256: str) -> None:

@@ -112,6 +112,8 @@ class View(Observer):
                 f"epoch {facts['epoch'] + 1}, controller step {facts['step']}: reward {facts['reward']:.3f}, "
                 f"baseline {facts['baseline']:.3f}, entropy {facts['entropy']:.2f} nats"
             )
+        if kind == "evaluation" and (facts["query"] + 1) % 25 == 0 and facts["best"] is not None:
+            return f"{facts['query'] + 1} proposals scored, best reward {facts['best']:.3f} (proxy)"
         if kind == "candidate" and facts["proxy"] is not None:
             return self._candidate(job, facts)
         return ""

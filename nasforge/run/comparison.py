@@ -17,6 +17,9 @@ RANDOM = "random"
 
 SIGNIFICANT = 0.05
 
+UNEQUAL = 1.1
+"""Budgets that differ by more are told."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -165,6 +168,12 @@ def table(comparison: Comparison) -> str:
             f"{_shown(comparison.proxy[name]):>20}{cost['child_steps']:>13,.0f}{scored:>14,.0f}"
         )
     lines += ["", *(_sentence(a, b, pair, comparison) for (a, b), pair in comparison.pairs.items())]
+    read = [cost["evaluated_tokens"] + cost["ranking_tokens"] for cost in comparison.cost.values()]
+    if max(read) > UNEQUAL * min(read):
+        lines.append(
+            "Their scores did not read equally much (scored items), so that those that read more had a better chance: "
+            "strategy.evaluations says how much."
+        )
     if comparison.left_out:
         lines.append(
             f"Left out, since not every strategy has a score: seeds {', '.join(map(str, comparison.left_out))}."

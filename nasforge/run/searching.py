@@ -140,7 +140,10 @@ def _controller(shop: Workshop, uniform: bool, seed: int) -> Controller:
 
 def _extra_candidates(shop: Workshop, per_candidate: int) -> int:
     """Candidates that can be ranked with as many items as the rewards of the other arm read (rounded down)."""
-    evaluations = shop.spec.strategy_kind.evaluations(shop.spec.strategy)
+    kind = shop.spec.strategy_kind
+    evaluations = kind.evaluations(shop.spec.strategy)
+    if kind.whole_split:
+        return evaluations
     return evaluations * shop.task.minibatch_items() // per_candidate
 
 

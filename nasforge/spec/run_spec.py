@@ -271,7 +271,8 @@ def _check_group(
             f"the strategy '{strategy.component.name}' gives the controller groups of {given}, but "
             f"'{controller.component.name}' with its options learns from groups of at least {needed}"
         )
-        hint = "raise strategy.candidates_per_step, or choose another baseline for the controller"
+        key = "batch" if "batch" in type(strategy.config).model_fields else "candidates_per_step"
+        hint = f"raise strategy.{key}, or choose another baseline for the controller"
         faults.add(("strategy",), message, hint)
 
 

@@ -165,9 +165,9 @@ class BlackBox:
     def _again(self) -> Query:
         if not self.archive:
             raise RunFailedError(self._nothing())
-        return self._ask(min(self._best(self._top), key=lambda each: len(self.archive[each])), again=True)
+        return self._ask(min(self.best(self._top), key=lambda each: len(self.archive[each])), again=True)
 
-    def _best(self, count: int) -> list[Architecture]:
+    def best(self, count: int) -> list[Architecture]:
         """Those with the best means, the best first; of equal ones, who was asked first."""
         means = {architecture: mean(scores) for architecture, scores in self.archive.items()}
         return heapq.nlargest(count, means, key=means.__getitem__)
@@ -189,7 +189,7 @@ class BlackBox:
         """
         if not self.archive:
             raise RunFailedError(self._nothing())
-        (best,) = self._best(1)
+        (best,) = self.best(1)
         scores = self.archive[best]
         return Answer(best, mean(scores), tuple(scores))
 

@@ -16,18 +16,17 @@ Deviations from the paper and from the reference codes: docs/enas.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
-from types import MappingProxyType
 
 from nasforge.controllers.random import RandomController
 from nasforge.executors.average import WeightAverage
-from nasforge.executors.training import REPORT_EVERY, Losses, Trainer, mean
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Strategy, Tick
-from nasforge.strategies.samplers import EpsilonSampler, FairSampler, Sampler, UpdateCounts
+from nasforge.strategies.samplers import EpsilonSampler, FairSampler, Sampler
+from nasforge.strategies.weights import WeightPhase
 from nasforge.tasks.base import Score
 
 DEFAULT_EPSILON = 0.1
@@ -38,7 +37,6 @@ class Enas(Strategy):
     """The alternating search. See the module."""
 
     _windows = 0
-    _shown: Mapping[str, float] = MappingProxyType({})
 
     @cached_property
     def _average(self) -> WeightAverage | None:
@@ -62,12 +60,17 @@ class Enas(Strategy):
     def search(self) -> Iterator[Report]:
         """See `Strategy`."""
         epochs = self.config.epochs
-        per_epoch = self.task.steps_per_epoch(self.recipe)
-        trainer = Trainer(self.task, self.recipe, epochs * per_epoch, seed=derive(self.seed, "weights phase"))
+        weights = WeightPhase(
+            self,
+            epochs,
+            architectures_per_step=self.config.architectures_per_step,
+            per_rank=self.config.architectures == "per_rank",
+            average=self._average,
+        )
         warm_up, later = self._samplers()
         for epoch in range(epochs):
             sampler = warm_up if epoch < self.config.warmup_epochs else later
-            yield from self._weight_phase(epoch, trainer, sampler, per_epoch)
+            yield from weights.epoch(epoch, sampler)
             if epoch + 1 >= self.config.warmup_epochs:
                 with nullcontext() if self._average is None else self._average.applied():
                     yield from self._controller_phase(epoch)
@@ -77,35 +80,6 @@ class Enas(Strategy):
     def propose(self, count: int) -> list[Architecture]:
         """Sample the trained policy."""
         return self.controller.propose(count)
-
-    def _weight_phase(self, epoch: int, trainer: Trainer, sampler: Sampler, n_steps: int) -> Iterator[Report]:
-        losses, counts, per_rank = Losses(), UpdateCounts(self.space), self.config.architectures_per_step
-        # All ranks draw the networks of all: each has to know whose weights a step moves.
-        ranks = self.task.team.size if self.config.architectures == "per_rank" else 1
-        skipped_before = trainer.skipped
-        for step in range(n_steps):
-            drawn = sampler.propose(per_rank * ranks)
-            networks = [self.executor.network(m) for m in drawn]
-            mine = networks[self.task.team.rows(per_rank)] if ranks > 1 else networks
-            report = trainer.step(mine, of_ranks=networks if ranks > 1 else ())
-            counts.add(report, drawn)
-            if self._average is not None:
-                # Weights that a skipped step left alone are averaged once more: to ask would be to wait for the device.
-                self._average.update(p for network in networks for p in network.trained.values())
-            self.cost.child_steps += len(networks)
-            self.cost.items += report.count * per_rank
-            losses.add(report)
-            reads = (step + 1) % REPORT_EVERY == 0 or step + 1 == n_steps
-            recent = mean(losses.read()[-REPORT_EVERY:]) if reads else None
-            if recent is not None:
-                self._shown = {"loss": recent}
-            phase = f"shared weights, epoch {epoch + 1}/{self.config.epochs}"
-            done = (epoch + (step + 1) / n_steps) / self.config.epochs
-            yield Tick(phase, step + 1, n_steps, self._shown, done)
-            if reads:
-                facts = {"epoch": epoch, "step": step + 1, "loss": recent, "skipped": trainer.skipped - skipped_before}
-                yield Event("weight_steps", facts)
-        yield Event("updates", {"epoch": epoch, "by_option": counts.take()})
 
     def _controller_phase(self, epoch: int) -> Iterator[Report]:
         best = -math.inf

@@ -72,10 +72,89 @@ class EnasOptions(Options):
         return self
 
 
+class OneShotOptions(Options):
+    """A search on shared weights that are trained first, uniformly (single-path one-shot: Guo et al. 2020).
+
+    Attributes:
+        epochs: passes over the training data in which the shared weights are trained.
+        architectures_per_step: the architectures whose gradients are averaged in one weight step.
+        sampler: who draws them: ``uniform``, or ``fair``, every option of a decision once before any comes again.
+        evaluations: proposals that are scored then, each on the whole validation split.
+        batch: how many of them are proposed before the controller is told their scores.
+    """
+
+    epochs: int = Field(default=4, ge=1)
+    architectures_per_step: int = Field(default=1, ge=1)
+    sampler: Literal["uniform", "fair"] = "uniform"
+    evaluations: int = Field(default=100, ge=0)
+    batch: int = Field(default=1, ge=1)
+
+
+class EvolutionSearchOptions(OneShotOptions):
+    """Regularised evolution on shared weights.
+
+    Attributes:
+        kind: ``evolution``.
+        epochs: see `OneShotOptions`, as all below.
+        architectures_per_step: see there.
+        sampler: see there.
+        evaluations: see there.
+        batch: see there.
+    """
+
+    kind: Literal["evolution"] = "evolution"
+
+
+class LocalSearchOptions(OneShotOptions):
+    """Local search on shared weights.
+
+    Attributes:
+        kind: ``local_search``.
+        epochs: see `OneShotOptions`, as all below.
+        architectures_per_step: see there.
+        sampler: see there.
+        evaluations: see there.
+        batch: see there.
+    """
+
+    kind: Literal["local_search"] = "local_search"
+
+
+class ReinforceOptions(OneShotOptions):
+    """The LSTM controller of ENAS, on shared weights that do not depend on what it proposes.
+
+    Attributes:
+        kind: ``reinforce``.
+        epochs: see `OneShotOptions`, as all below.
+        architectures_per_step: see there.
+        sampler: see there.
+        evaluations: see there.
+        batch: see there; groups of five measured best on a table (docs/search.md).
+    """
+
+    kind: Literal["reinforce"] = "reinforce"
+    batch: int = Field(default=5, ge=1)
+
+
 def _evaluations(config: EnasOptions) -> int:
     """Rewards of all controller phases; the first phase follows the last epoch of the warm-up."""
     phases = config.epochs - max(0, config.warmup_epochs - 1)
     return phases * config.controller_steps * config.candidates_per_step
+
+
+def _one_shot(name: str, summary: str, config: type[OneShotOptions], controller: str) -> StrategyKind:
+    return StrategyKind(
+        name=name,
+        summary=summary,
+        build="nasforge.strategies.one_shot:OneShot",
+        config=config,
+        passes=lambda options: float(options.epochs * options.architectures_per_step),
+        evaluations=lambda options: options.evaluations,
+        whole_split=True,
+        group=lambda options: options.batch if options.evaluations else 0,
+        uniform=lambda options: options.model_copy(update={"evaluations": 0}),
+        defaults={"controller": controller, "executor": "shared_weights"},
+    )
 
 
 STRATEGIES: tuple[StrategyKind, ...] = (
@@ -89,5 +168,23 @@ STRATEGIES: tuple[StrategyKind, ...] = (
         group=lambda config: config.candidates_per_step if config.controller_steps else 0,
         uniform=lambda config: config.model_copy(update={"controller_steps": 0}),
         defaults={"controller": "lstm", "executor": "shared_weights"},
+    ),
+    _one_shot(
+        "evolution",
+        "train shared weights uniformly, then evolve architectures by their scores",
+        EvolutionSearchOptions,
+        "evolution",
+    ),
+    _one_shot(
+        "local_search",
+        "train shared weights uniformly, then walk from neighbour to better neighbour",
+        LocalSearchOptions,
+        "local_search",
+    ),
+    _one_shot(
+        "reinforce",
+        "train shared weights uniformly, then the policy of ENAS by REINFORCE",
+        ReinforceOptions,
+        "lstm",
     ),
 )

@@ -54,6 +54,34 @@ def test_what_is_said_of_a_pair(enas: list[float | None], random: list[float | N
     assert said in table(comparison)
 
 
+def test_budgets_that_differ_are_told() -> None:
+    for scored, told in ((54, False), (57, True)):
+        cost = {**COST, "evaluated_tokens": scored - 30}
+        found = [outcome("enas", 0, 1.0), outcome("evolution", 0, 1.0, cost=cost)]
+        comparison = compared(found, metric="perplexity", lower_is_better=True)
+        assert comparison is not None
+        assert ("did not read equally much" in table(comparison)) == told
+
+
+def test_strategies_other_than_the_files_own_get_their_controllers_and_its_weight_steps(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    space.write_text(space.read_text().replace("epochs: 2, controller_steps", "epochs: 1, controller_steps", 1))
+    names = "evolution,local_search"
+    done = nasforge(
+        "compare", space, "derive.shortlist=1", "train.epochs=1", "--strategies", names, "--seeds", "1", "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told["test"]) == ["evolution", "local_search"]
+    resolved = (tmp_path / "runs" / "toy-compare" / "evolution-seed0" / "resolved.yaml").read_text()
+    assert "kind: evolution" in resolved and "kind: lstm" not in resolved
+    enas = nasforge("run", space, "derive.shortlist=1", "train.epochs=1", "--run-dir", "enas", cwd=tmp_path)
+    assert enas.returncode == 0, enas.stderr
+    steps = json.loads((tmp_path / "enas" / "result.json").read_text())["search"]["child_steps"]
+    assert {cost["child_steps"] for cost in told["cost"].values()} == {steps}
+
+
 def test_bands_begin_where_all_curves_have_begun_and_step_with_each() -> None:
     found = [
         outcome("enas", 0, 1.0, curve=((10.0, 5.0), (30.0, 3.0))),
