@@ -18,6 +18,7 @@ from nasforge.components import NormSpec, WeightSpec
 from nasforge.errors import SpaceError
 from nasforge.executors.drops import DropMode
 from nasforge.executors.norms import NormMode
+from nasforge.executors.reuse import ReuseMode
 from nasforge.seeds import derive
 
 
@@ -28,10 +29,12 @@ class Modes:
     Attributes:
         norms: which statistics their batch norms take.
         drops: how much their drop-paths drop.
+        reuse: what they compute together.
     """
 
     norms: NormMode = field(default_factory=NormMode)
     drops: DropMode = field(default_factory=DropMode)
+    reuse: ReuseMode = field(default_factory=ReuseMode)
 
 
 class WeightBank:

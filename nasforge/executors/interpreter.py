@@ -8,7 +8,6 @@ gates) and a derived network (a bank of its own).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +17,9 @@ from nasforge.components import Operation, Shape
 from nasforge.errors import SpaceError
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.bound import Function, bound_operation
+from nasforge.executors.code import Code, Instruction
 from nasforge.executors.norms import BatchNorm
+from nasforge.executors.reuse import Group
 from nasforge.graph.count import merged_shape
 from nasforge.graph.plan import Plan, Step, TemplatePlan, call_scope, scan_phases, weight_key
 from nasforge.graph.supergraph import Node
@@ -27,16 +28,6 @@ Gates = Mapping[str, Tensor]
 """Soft gates: for each template, the weight of each of its wires ``[n_wires]``."""
 
 _GATES_SLOT = 0
-
-
-@dataclass(frozen=True)
-class _Instruction:
-    """One call; `weights` are the parameters of an operation, then its batch norms."""
-
-    out: int
-    function: Function
-    ins: tuple[int, ...]
-    weights: tuple[nn.Parameter | BatchNorm, ...]
 
 
 class Program:
@@ -55,6 +46,7 @@ class Program:
         modes: what differs between training and scoring; those of the bank.
         shape: the shape of the output, without time and batch.
         output_shapes: those of the outputs that the plan was asked for, by name.
+        code: the calls; the output is the first of what it keeps.
         plan: what was bound.
         operations: the catalogue's operations, by which it was.
         soft: whether calls pass gates.
@@ -73,13 +65,13 @@ class Program:
         self.modes = bank.modes
         binder = _Binder(plan, operations, bank, soft, main, shapes)
         self.plan, self.operations, self.soft = plan, operations, soft
+        instructions = binder.compile(main.steps)
         self._slots = binder.slots
-        self._code = binder.compile(main.steps)
-        self._output = binder.slots[main.output]
+        self._outputs = {name: binder.slots[node] for name, node in main.outputs.items()}
+        self.code = Code(instructions, binder.n_slots, [binder.slots[main.output], *self._outputs.values()])
         self.parameters: Mapping[str, nn.Parameter] = binder.parameters
         self.statistics: Mapping[str, Tensor] = binder.statistics
         self.shape = binder.shapes[main.output]
-        self._outputs = {name: binder.slots[node] for name, node in main.outputs.items()}
         self.output_shapes = {name: binder.shapes[node] for name, node in main.outputs.items()}
 
     def __call__(self, inputs: Mapping[str, Tensor | None], gates: Gates | None = None) -> Tensor:
@@ -92,27 +84,39 @@ class Program:
         Returns:
             The value of the template's output.
         """
-        output: Tensor = self._values(inputs, gates)[self._output]
+        if (group := self._group()) is not None:
+            (given,) = inputs.values()
+            assert given is not None
+            return group.run(self.code, given, self.modes.norms.use)
+        output: Tensor = self._values(inputs, gates)[self.code.output]
         return output
 
     def with_outputs(self, inputs: Mapping[str, Tensor | None]) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The value of the template's output, and those of the outputs that the plan was asked for, by name."""
         values = self._values(inputs, None)
-        return values[self._output], {name: values[slot] for name, slot in self._outputs.items()}
+        return values[self.code.output], {name: values[slot] for name, slot in self._outputs.items()}
+
+    def _group(self) -> Group | None:
+        """What this call shares values with; None where a gradient, statistics or chance are wanted of them."""
+        group, pure = self.modes.reuse.group, self.modes.norms.use != "update" and not self.modes.drops.rate
+        return group if group is not None and group.holds(self.code) and pure and not torch.is_grad_enabled() else None
 
     def _values(self, inputs: Mapping[str, Tensor | None], gates: Gates | None) -> list[Any]:
         if self.soft != (gates is not None):
             raise ValueError("gates are given exactly when the program was built with soft=True")
-        values: list[Any] = [None] * (1 + len(self._slots))
+        values: list[Any] = [None] * self.code.n_slots
         values[_GATES_SLOT] = gates
         for name, value in inputs.items():
             values[self._slots[name]] = value
-        _run(self._code, values)
+        self.code.run(values)
         return values
 
 
 class _Binder:
-    """Turns the steps of one template into instructions: names to slots, operations to functions and parameters."""
+    """Turns the steps of one template into instructions: names to slots, operations to functions and parameters.
+
+    A call has no instruction of its own: those of the called template stand in its place.
+    """
 
     def __init__(
         self,
@@ -128,21 +132,42 @@ class _Binder:
         self.plan, self.operations, self.bank, self.soft, self.this = plan, operations, bank, soft, this
         self.scope, self.drop = scope, drop
         self.slots: dict[str, int] = {name: 1 + i for i, name in enumerate(this.template.inputs)}
+        self.n_slots = 1 + len(self.slots)
         self.shapes: dict[str, Shape] = dict(shapes)
         self.parameters: dict[str, nn.Parameter] = {}
         self.statistics: dict[str, Tensor] = {}
 
-    def compile(self, steps: Sequence[Step]) -> list[_Instruction]:
-        code = []
+    def compile(self, steps: Sequence[Step]) -> list[Instruction]:
+        code: list[Instruction] = []
         for step in steps:
+            if step.node.role == "call":
+                code += self._inlined(step)
+                continue
             shapes = [self.shapes[source] for source in step.inputs]
             function, weights, shape = self._bind(step, shapes)
-            ins = tuple(self.slots[source] for source in step.inputs)
+            ins = tuple([self.slots[source] for source in step.inputs])
             if self.soft and step.node.role != "op":
                 ins = (_GATES_SLOT, *ins)
-            self.slots[step.name] = 1 + len(self.slots)
+            self.slots[step.name] = self.n_slots
+            self.n_slots += 1
             self.shapes[step.name] = shape
-            code.append(_Instruction(self.slots[step.name], function, ins, weights))
+            code.append(Instruction(self.slots[step.name], function, ins, weights))
+        return code
+
+    def _inlined(self, step: Step) -> list[Instruction]:
+        """The instructions of a called template, with values and weights of their own."""
+        called = self.plan.templates[step.node.template]
+        names = called.template.inputs
+        shapes = {name: self.shapes[source] for name, source in zip(names, step.inputs, strict=True)}
+        scope, drop = call_scope(step.node, self.scope), step.node.drop * self.drop
+        inner = _Binder(self.plan, self.operations, self.bank, self.soft, called, shapes, scope, drop)
+        inner.slots = {name: self.slots[source] for name, source in zip(names, step.inputs, strict=True)}
+        inner.n_slots = self.n_slots
+        code = inner.compile(called.steps)
+        self.n_slots = inner.n_slots
+        self.slots[step.name], self.shapes[step.name] = inner.slots[called.output], inner.shapes[called.output]
+        self.parameters.update(inner.parameters)
+        self.statistics.update(inner.statistics)
         return code
 
     def _bind(
@@ -163,15 +188,10 @@ class _Binder:
             if node.combine == "concat":
                 raise SpaceError(f"'{node.name}' concatenates, which soft gates cannot weigh: use the search stage")
             return _SoftMerge(self.this.template.name, step.wires, node.combine == "mean"), (), shape
-        called = _Call(self, step) if node.role == "call" else _Scan(self, node)
-        self.parameters.update(called.parameters)
-        self.statistics.update(called.statistics)
-        return called, (), called.shape
-
-
-def _run(code: Sequence[_Instruction], values: list[Any]) -> None:
-    for instruction in code:
-        values[instruction.out] = instruction.function(*[values[i] for i in instruction.ins], *instruction.weights)
+        scan = _Scan(self, node)
+        self.parameters.update(scan.parameters)
+        self.statistics.update(scan.statistics)
+        return scan, (), scan.shape
 
 
 def _sum(*values: Tensor) -> Tensor:
@@ -205,49 +225,7 @@ class _SoftMerge:
         return total / weights[list(self._wires)].sum() if self._mean else total
 
 
-class _Called:
-    """A template with slots of its own, bound once; what a call and a loop have in common."""
-
-    def __init__(self, binder: _Binder, inputs: Sequence[str]) -> None:
-        """Take over what `binder` has compiled; `inputs` are the template's, in the order of the values."""
-        self._inputs = [binder.slots[name] for name in inputs]
-        self._output = binder.slots[binder.this.output]
-        self._n_slots = 1 + len(binder.slots)
-        self._soft = binder.soft
-        self.parameters = binder.parameters
-        self.statistics = binder.statistics
-        self.shape = binder.shapes[binder.this.output]
-
-    def _filled(self, values: Sequence[Any]) -> list[Any]:
-        """The slots with the inputs in them; for soft gates these come first."""
-        slots: list[Any] = [None] * self._n_slots
-        if self._soft:
-            slots[_GATES_SLOT], *values = values
-        for slot, value in zip(self._inputs, values, strict=True):
-            slots[slot] = value
-        return slots
-
-
-class _Call(_Called):
-    """An instance of a template, with values and weights of its own."""
-
-    def __init__(self, outer: _Binder, step: Step) -> None:
-        called = outer.plan.templates[step.node.template]
-        names = called.template.inputs
-        shapes = dict(zip(names, (outer.shapes[source] for source in step.inputs), strict=True))
-        scope, drop = call_scope(step.node, outer.scope), step.node.drop * outer.drop
-        binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, scope, drop)
-        self._code = binder.compile(called.steps)
-        super().__init__(binder, names)
-
-    def __call__(self, *inputs: Any) -> Tensor:
-        slots = self._filled(inputs)
-        _run(self._code, slots)
-        output: Tensor = slots[self._output]
-        return output
-
-
-class _Scan(_Called):
+class _Scan:
     """A loop over time. What does not descend from the carry runs once, on the whole sequence."""
 
     def __init__(self, outer: _Binder, node: Node) -> None:
@@ -255,7 +233,7 @@ class _Scan(_Called):
         shapes = {key: outer.shapes[source] for key, _, source in node.bind}
         binder = _Binder(outer.plan, outer.operations, outer.bank, outer.soft, called, shapes, outer.scope)
         phases = scan_phases(called, node.bind)
-        self._before = binder.compile((*phases.once, *phases.hoisted))
+        before = binder.compile((*phases.once, *phases.hoisted))
         self._loop = [(i.out, i.function, i.ins, i.weights) for i in binder.compile(phases.loop)]
         slots = binder.slots
         read = {source for step in phases.loop for source in step.inputs} | {called.output}
@@ -263,11 +241,21 @@ class _Scan(_Called):
         self._length_of = slots[sequences[0]]
         self._per_step = [slots[name] for name in (*sequences, *(s.name for s in phases.hoisted)) if name in read]
         self._carry = [slots[key] for key, mode, _ in node.bind if mode == "carry"]
-        super().__init__(binder, [key for key, _, _ in node.bind])
+        self._inputs = [slots[key] for key, _, _ in node.bind]
+        self._output, self._soft = slots[called.output], binder.soft
+        # The loop reads all of it, so that nothing is forgotten.
+        self._before = Code(before, binder.n_slots, [self._output, *range(binder.n_slots)])
+        self.parameters, self.statistics = binder.parameters, binder.statistics
+        self.shape = binder.shapes[called.output]
 
     def __call__(self, *inputs: Any) -> Tensor:
-        slots = self._filled(inputs)
-        _run(self._before, slots)
+        slots: list[Any] = [None] * self._before.n_slots
+        values: Sequence[Any] = inputs
+        if self._soft:
+            slots[_GATES_SLOT], *values = inputs
+        for slot, value in zip(self._inputs, values, strict=True):
+            slots[slot] = value
+        self._before.run(slots)
         length = slots[self._length_of].shape[0]
         per_step = [(slot, slots[slot].unbind(0)) for slot in self._per_step]
         outputs: list[Tensor] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nasforge.components import Precision, Shape
 from nasforge.executors.bank import Modes
+from nasforge.executors.code import Code
 from nasforge.executors.interpreter import Program
 from nasforge.executors.norms import Use
 from nasforge.executors.precision import computing_in, uncast
@@ -30,6 +31,7 @@ class Core:
         statistics: the running statistics of its batch norms, by name.
         modes: what differs between training and scoring; None where nothing does.
         output_shapes: of the outputs that its plan was asked for, by name.
+        code: what it runs from its one input to its output; None where it shares no values with others.
     """
 
     width: int
@@ -37,6 +39,7 @@ class Core:
     statistics: Mapping[str, Tensor] = MappingProxyType({})
     modes: Modes | None = None
     output_shapes: Mapping[str, Shape] = MappingProxyType({})
+    code: Code | None = None
 
 
 class SequenceCore(Core, ABC):
@@ -93,6 +96,7 @@ class ImageCore(Core):
         self.statistics = program.statistics
         self.modes = program.modes
         self.output_shapes = program.output_shapes
+        self.code = program.code
 
     def __call__(self, images: Tensor) -> Tensor:
         """From images ``[batch, channels, height, width]`` to features ``[batch, width, smaller, smaller]``."""
@@ -208,3 +212,18 @@ class Network:
         with torch.no_grad():
             for name, value in self._values.items():
                 value.copy_(values[name])
+
+
+@contextmanager
+def sharing(networks: Sequence[Network]) -> Iterator[None]:
+    """Let children of one executor compute once what they have in common, for as long as the context lasts.
+
+    Each is listed as often as it is to be scored, on one input that is the same tensor for all. No value changes.
+    """
+    modes = networks[0].core.modes if networks else None
+    codes = [network.core.code for network in networks if network.core.modes is modes]
+    if modes is None or len(codes) < 2:
+        yield
+    else:
+        with modes.reuse.set([code for code in codes if code is not None]):
+            yield

@@ -22,6 +22,7 @@ from functools import cached_property
 
 from nasforge.controllers.random import RandomController
 from nasforge.executors.average import WeightAverage
+from nasforge.executors.network import sharing
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Strategy, Tick
@@ -118,9 +119,11 @@ class Enas(Strategy):
     def _scores(self, proposals: Sequence[Architecture]) -> list[Score]:
         """Each on the minibatch of this controller step; a team shares them out."""
 
-        def score(i: int) -> Score:
-            network = self.executor.network(proposals[i])
-            with network.computing():
-                return self.task.score_minibatch(network, self._windows, derive(self.seed, "rewards"))
+        networks = [self.executor.network(architecture) for architecture in proposals]
 
-        return self.task.scores(len(proposals), score)
+        def score(i: int) -> Score:
+            with networks[i].computing():
+                return self.task.score_minibatch(networks[i], self._windows, derive(self.seed, "rewards"))
+
+        with sharing(networks):
+            return self.task.scores(len(networks), score)

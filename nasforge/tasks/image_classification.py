@@ -7,7 +7,7 @@ are normalised and changed at random anew at every step; validation and test ima
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from nasforge.tasks.auxiliary import AuxiliaryClassifier
 from nasforge.tasks.base import ImageDescription, Metric, Score, Split, StepLoss, Task
 from nasforge.tasks.image_classification_data import used_images, used_split
 from nasforge.tasks.image_options import AUXILIARY, ImageClassificationOptions, ImageRecipe
+
+_Chunk = tuple[Tensor, Tensor]
+"""Images as networks read them, and their labels: so many as are scored at once."""
 
 
 class Classifier(nn.Module):
@@ -63,6 +66,7 @@ class ImageClassification(Task):
             "test": self._tensors(self._data.x_test, self._data.y_test),
         }
         self._order: tuple[tuple[int, int, int], Tensor] | None = None
+        self._minibatch: tuple[tuple[int, int], list[_Chunk]] | None = None
 
     def _tensors(self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
         # Copies: the arrays of the data set are read-only.
@@ -169,11 +173,16 @@ class ImageClassification(Task):
     # Scoring ---------------------------------------------------------------------------------------------------------
 
     def score_minibatch(self, network: Network, index: int, seed: int) -> Score:
-        """The accuracy on validation images drawn for `index`, without repeats."""
-        pixels, labels = self._parts["valid"]
-        generator = torch.Generator().manual_seed(derive(seed, "reward images", index))
-        chosen = torch.randperm(len(labels), generator=generator)[: self.minibatch_items()].to(self._device)
-        return self._score(network, pixels[chosen], labels[chosen])
+        """The accuracy on validation images drawn for `index`, without repeats.
+
+        The images of the last `index` are kept ready: they are the same tensors for all candidates.
+        """
+        if self._minibatch is None or self._minibatch[0] != (index, seed):
+            pixels, labels = self._parts["valid"]
+            generator = torch.Generator().manual_seed(derive(seed, "reward images", index))
+            chosen = torch.randperm(len(labels), generator=generator)[: self.minibatch_items()].to(self._device)
+            self._minibatch = (index, seed), list(self._chunks(pixels[chosen], labels[chosen]))
+        return self._score(network, self._minibatch[1])
 
     def split_items(self, split: Split) -> int:
         """Images of a split."""
@@ -185,19 +194,21 @@ class ImageClassification(Task):
 
     def evaluate(self, network: Network, split: Split, *, exact: bool) -> Score:
         """Accuracy in percent over every image of `split`; both protocols are the same."""
-        return self._score(network, *self._parts[split])
+        return self._score(network, self._chunks(*self._parts[split]))
 
-    def _score(self, network: Network, pixels: Tensor, labels: Tensor) -> Score:
+    def _chunks(self, pixels: Tensor, labels: Tensor) -> Iterator[_Chunk]:
         size = self._config.evaluation_batch_size
-        loss, right = 0.0, 0
+        for begin in range(0, len(labels), size):
+            yield self._inputs(pixels[begin : begin + size]), labels[begin : begin + size]
+
+    def _score(self, network: Network, chunks: Iterable[_Chunk]) -> Score:
+        loss, right, n = 0.0, 0, 0
         with network.scoring():
-            for begin in range(0, len(labels), size):
-                wanted = labels[begin : begin + size]
-                images = self._inputs(pixels[begin : begin + size])
+            for images, wanted in chunks:
                 logits = _logits(network, _pooled(network.core, images))
                 loss += float(F.cross_entropy(logits, wanted, reduction="sum"))
                 right += int((logits.argmax(1) == wanted).sum())
-        n = len(labels)
+                n += len(wanted)
         accuracy = right / n if math.isfinite(loss) else math.nan
         return Score(100 * accuracy, loss / n, n, 100 * math.sqrt(accuracy * (1 - accuracy) / n))
 
