@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -236,3 +238,8 @@ def test_a_search_keeps_the_limits(name: str) -> None:
     admits = search.controller.space.admits
     assert all(admits(query.architecture) for query in search.queries())
     assert all(map(admits, search.controller.propose(10_000)))
+
+
+def test_the_loop_does_not_import_torch() -> None:
+    code = "import sys, nasforge.strategies.black_box; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
