@@ -28,7 +28,7 @@ ScoreFunction = Callable[[Architecture, int], float]
 counts from 0 and never repeats, so that whatever is random in a score can be derived from it. A number that is not
 finite says that this query failed."""
 
-FROM = 150
+ASK_AGAIN_FROM = 150
 """The smallest budget of which a part is spent on asking again, unless told otherwise."""
 
 
@@ -54,7 +54,7 @@ class AskAgain:
     @classmethod
     def for_budget(cls, budget: int) -> Self | None:
         """What measured best (docs/search.md): nothing below 150 queries, from there on a fifth of them."""
-        return cls(budget // 5) if budget >= FROM else None
+        return cls(budget // 5) if budget >= ASK_AGAIN_FROM else None
 
 
 @dataclass(frozen=True)
