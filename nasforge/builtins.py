@@ -6,23 +6,24 @@ from nasforge.components import ControllerKind, ExecutorKind, Operation, SpaceKi
 from nasforge.controllers.options import CONTROLLERS
 from nasforge.executors.options import EXECUTORS
 from nasforge.hookspecs import hookimpl
-from nasforge.kinds import conv_cell, macro_network, recurrent_cell
-from nasforge.ops import image, recurrent
+from nasforge.kinds import conv_cell, macro_network, named_choices, recurrent_cell
+from nasforge.ops import image, option, recurrent
 from nasforge.strategies.options import STRATEGIES
 from nasforge.tasks.image_options import IMAGE_CLASSIFICATION
 from nasforge.tasks.options import TASKS
+from nasforge.tasks.table_options import TABLE
 
 
 @hookimpl
 def nasforge_operations() -> list[Operation]:
     """Operations of recurrent cells and of networks of images."""
-    return [*recurrent.OPERATIONS, *image.OPERATIONS]
+    return [*recurrent.OPERATIONS, *image.OPERATIONS, option.OPTION]
 
 
 @hookimpl
 def nasforge_space_kinds() -> list[SpaceKind]:
-    """The recurrent cell, the convolutional cell and the macro network."""
-    return [recurrent_cell.KIND, conv_cell.KIND, macro_network.KIND]
+    """The recurrent cell, the convolutional cell, the macro network, and choices without a network."""
+    return [recurrent_cell.KIND, conv_cell.KIND, macro_network.KIND, named_choices.KIND]
 
 
 @hookimpl
@@ -45,5 +46,5 @@ def nasforge_strategies() -> list[StrategyKind]:
 
 @hookimpl
 def nasforge_tasks() -> list[TaskKind]:
-    """Language modelling and image classification."""
-    return [*TASKS, IMAGE_CLASSIFICATION]
+    """Language modelling, image classification, and tables of scores."""
+    return [*TASKS, IMAGE_CLASSIFICATION, TABLE]

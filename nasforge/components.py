@@ -262,6 +262,7 @@ class SpaceKind:
         shapes: ``shapes(config)``: the shape of each input of the template ``main``, where the space itself says it; by
             default the task does, for the ``hidden`` features of ``executor`` and ``train``.
         stack: pydantic model of ``train.stack``: what is different in the final network; None where nothing can be.
+        networks: whether its architectures are networks; else nothing of them can be counted, limited or trained.
     """
 
     name: str
@@ -274,6 +275,7 @@ class SpaceKind:
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
     shapes: Callable[[Any], Mapping[str, Shape]] | None = None
     stack: type[Options] | None = None
+    networks: bool = True
 
 
 @dataclass(frozen=True)
@@ -355,6 +357,7 @@ class StrategyKind:
         uniform: ``uniform(config)``: the same search with nothing to learn from rewards, for the random baseline: as
             many weight steps, no evaluations.
         defaults: components that a spec which names only the strategy gets, e.g. ``{"controller": "lstm"}``.
+        trains: whether it trains networks; else it asks for scores, of a table.
     """
 
     name: str
@@ -366,6 +369,7 @@ class StrategyKind:
     group: Callable[[Any], int]
     uniform: Callable[[Any], Any]
     whole_split: bool = False
+    trains: bool = True
     defaults: Mapping[Literal["controller", "executor"], str] = field(default_factory=dict)
 
 
@@ -387,6 +391,8 @@ class TaskKind:
         references: names of what every run trains beside the winner: well-known networks (`Task.reference_cores`), or
             ``largest``, the candidate of the search with the most parameters.
         search_recipe: what differs from the recipe's defaults when shared weights are trained.
+        trains: whether networks are trained; else `build` names ``load(config, base_folder, space) -> Table``,
+            `prepare` is not called, and a file has no ``executor``, ``derive`` and ``train``.
     """
 
     name: str
@@ -400,3 +406,4 @@ class TaskKind:
     references: tuple[str, ...] = ()
     data_key: str = "kind"
     search_recipe: Mapping[str, Any] = field(default_factory=dict)
+    trains: bool = True

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,8 +25,10 @@ from nasforge.data.files import (
 )
 from nasforge.errors import CorruptRunError, RunFailedError, UsageError, suggest
 from nasforge.plugins import Plugins
-from nasforge.run.comparison import RANDOM, Outcome, compared, outcomes, table
-from nasforge.spec.run_spec import RunSpec, load_run_spec
+from nasforge.run.comparison import RANDOM, Comparison, compared, outcomes, table
+from nasforge.run.compile import compile_space
+from nasforge.run.table_run import compare_in_table, load_table_of
+from nasforge.spec.run_spec import RunSpec, TableSpec, load_spec
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,12 @@ def compare(
     file: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="What to search, and how.", show_default=False)],
     overrides: Overrides = None,
     strategies: Annotated[
-        str, typer.Option("--strategies", help="Names with commas between; random is the arm that learns nothing.")
-    ] = "enas,random",
+        str | None,
+        typer.Option(
+            "--strategies",
+            help="Names with commas between; random learns nothing. Default: enas,random. For a table: controllers.",
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds.")] = 5,
     first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="The first of them.")] = 0,
     folder: Annotated[
@@ -56,19 +62,32 @@ def compare(
 ) -> None:
     """Run strategies on the same file, budget and seeds, and say with a paired test whether they differ.
 
-    Every run is one of `nasforge run`, without references. What is finished is kept: the same command goes on.
+    Every run is one of `nasforge run`, without references. What is finished is kept: the same command goes on. In a
+    table, controllers are compared, all at once.
     """
     plugins = load_plugins(plugin)
-    spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or ())
-    names = _names(strategies, plugins)
+    spec = load_spec(file, plugins, profile=profile, overrides=overrides or ())
+    began = time.monotonic()
+    if isinstance(spec, TableSpec):
+        names = _names(strategies or "evolution,local_search,lstm,random", plugins.catalogue.controllers)
+        space = compile_space(spec, "search", plugins.catalogue.operations).space
+        looked_up = load_table_of(spec, space, file.resolve().parent)
+        found = list(compare_in_table(spec, plugins, looked_up, names, range(first_seed, first_seed + seeds)))
+        folder = folder or Path("runs") / f"{spec.name}-compare"
+        make_folder(folder)
+        lower = looked_up.direction == "min"
+        comparison = compared(found, metric=looked_up.metric, lower_is_better=lower, in_table=True)
+        assert comparison is not None
+        _leave(comparison, spec.name, folder, as_json, began)
+        return
+    names = _names(strategies or f"enas,{RANDOM}", [*plugins.catalogue.strategies, RANDOM])
     prepare(spec, plugins, file.resolve().parent)
     folder = folder or Path("runs") / f"{spec.name}-compare"
     each_seed = range(first_seed, first_seed + seeds)
     runs = _runs(spec, plugins, names, each_seed, file, folder, overrides, profile, plugin)
     make_folder(folder)
     _claim(folder, runs, sha256_of(file))
-    found: list[Outcome] = []
-    began = time.monotonic()
+    found = []
     for number, run in enumerate(runs):
         finished = (run.directory / "result.json").is_file()
         if not finished and not as_json:
@@ -84,10 +103,15 @@ def compare(
         comparison = compared(found, metric=trained["metric"], lower_is_better=trained["direction"] == "min")
     if comparison is None:
         raise RunFailedError(f"no seed was finished by all strategies ({task}); see the runs in {folder}")
+    _leave(comparison, spec.name, folder, as_json, began)
+
+
+def _leave(comparison: Comparison, name: str, folder: Path, as_json: bool, began: float) -> None:
+    """Write the files of a comparison and print it."""
     write_json_atomically(folder / "comparison.json", comparison.plain())
     write_text_atomically(folder / "comparison.txt", table(comparison) + "\n")
     write_text_atomically(folder / "curve.csv", curve_csv(comparison))
-    write_bytes_atomically(folder / "curve.png", curve_png(comparison, spec.name))
+    write_bytes_atomically(folder / "curve.png", curve_png(comparison, name))
     if as_json:
         print_json(comparison.plain())
         return
@@ -95,8 +119,8 @@ def compare(
     typer.echo(f"{time.monotonic() - began:.0f} s")
 
 
-def _names(text: str, plugins: Plugins) -> list[str]:
-    known = [*plugins.catalogue.strategies, RANDOM]
+def _names(text: str, known: Iterable[str]) -> list[str]:
+    known = list(known)
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in known:

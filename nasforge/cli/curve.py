@@ -37,8 +37,12 @@ def curve_png(comparison: Comparison, title: str) -> bytes:
         axes.fill_between(places, low, high, step="post", alpha=0.2, color=line.get_color(), linewidth=0)
     n = len(comparison.seeds)
     axes.set_title(f"{title}: mean of {n} seed{'s' * (n != 1)}, band one standard error")
-    axes.set_xlabel("items read by scores")
-    axes.set_ylabel(f"best proxy {comparison.metric} so far (not the result)")
+    if comparison.in_table:
+        axes.set_xlabel("queries")
+        axes.set_ylabel(f"{comparison.metric} of the answer so far, as the table has it")
+    else:
+        axes.set_xlabel("items read by scores")
+        axes.set_ylabel(f"best proxy {comparison.metric} so far (not the result)")
     axes.legend()
     target = io.BytesIO()
     canvas.print_figure(target, dpi=160, metadata={"Software": None})

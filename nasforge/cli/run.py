@@ -9,6 +9,7 @@ import typer
 
 from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
 from nasforge.cli.progress import observer_for
+from nasforge.cli.table import begin_table, work_on_table
 from nasforge.components import Precision
 from nasforge.errors import DataError, SpecError, UsageError
 from nasforge.plugins import Plugins
@@ -22,7 +23,7 @@ from nasforge.run.runner import Runner
 from nasforge.run.spec_of_run import spec_of
 from nasforge.run.start import n_workers, start_run, versions
 from nasforge.run.threads import asked, choose
-from nasforge.spec.run_spec import RunSpec, load_run_spec
+from nasforge.spec.run_spec import RunSpec, TableSpec, load_spec
 
 RUNS = Path("runs")
 
@@ -57,7 +58,23 @@ def run(
         become_member()
     wanted = asked(threads)
     plugins = load_plugins(plugin)
-    spec = load_run_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
+    spec = load_spec(file, plugins, profile=profile, overrides=overrides or (), seed=seed)
+    arguments = {
+        "file": str(file),
+        "overrides": list(overrides or ()),
+        "profile": spec.profile,
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+    }
+    plugin_files = [path.resolve() for path in plugin or ()]
+
+    def claimed() -> RunDirectory:
+        return claim(run_dir) if run_dir else claim_next(RUNS, spec.name)
+
+    if isinstance(spec, TableSpec):
+        begin_table(spec, plugins, claimed, source=file, arguments=arguments, plugin_files=plugin_files, group=group)
+        return
     check_device(device, spec.executor.precision)
     refuse_for_ranks(group, spec, device)
     chosen = choose(wanted, spec, n_workers(spec) if group.size == 1 else 1, group.size, device)
@@ -67,15 +84,7 @@ def run(
     backend, said = settle(spec, plugins.catalogue.operations, device)
     if said:
         typer.echo(said, err=True)
-    directory = claim(run_dir) if run_dir else claim_next(RUNS, spec.name)
-    arguments = {
-        "file": str(file),
-        "overrides": list(overrides or ()),
-        "profile": spec.profile,
-        "seed": seed,
-        "device": device,
-        "threads": threads,
-    }
+    directory = claimed()
     start_run(
         directory,
         spec,
@@ -87,7 +96,7 @@ def run(
         base=base,
         data=data,
         backend=backend,
-        plugin_files=[path.resolve() for path in plugin or ()],
+        plugin_files=plugin_files,
     )
     _work(directory, spec, plugins, quiet, group)
 
@@ -114,6 +123,9 @@ def resume(
         )
     plugins = load_plugins([Path(name) for name in facts["plugin_files"]])
     spec = spec_of(directory, plugins)
+    if isinstance(spec, TableSpec):
+        work_on_table(directory, spec, plugins, Path(facts["base"]))
+        return
     if prepare(spec, plugins, Path(facts["base"])) != facts["data"]:
         raise UsageError(
             f"{run_dir}: the data is not what this run began with (its sha256 differs); put the old data back, or "

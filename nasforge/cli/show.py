@@ -191,6 +191,8 @@ def _of_run(directory: RunDirectory, plugins: Plugins) -> _Subject:
 
 
 def _notes(result: dict[str, Any]) -> tuple[str, ...]:
+    if "truth" in result["best"]:
+        return (result["verdict"]["text"],)
     trained, proxy = result["best"]["trained"], result["best"]["proxy"]
     test, valid = (_short(trained[split], trained.get(f"{split}_standard_error")) for split in ("test", "valid"))
     return (

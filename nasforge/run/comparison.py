@@ -17,6 +17,9 @@ RANDOM = "random"
 
 SIGNIFICANT = 0.05
 
+MOST_SEEDS = 10
+"""Seeds that are listed."""
+
 UNEQUAL = 1.1
 """Budgets that differ by more are told."""
 
@@ -28,10 +31,12 @@ class Outcome:
     Attributes:
         strategy: its name.
         seed: of the run.
-        test: the test score of the derived network after training from scratch; None where it is not finite.
-        proxy: the proxy score of that network.
+        test: the test score of the derived network after training from scratch, None where it is not finite; in a table
+            the truth.
+        proxy: the proxy score of that network; in a table the mean of the scores that were asked for.
         cost: what the search spent, as ``result.json`` has it.
-        curve: (items read by scores, best proxy so far) of every candidate that was ranked.
+        curve: (items read by scores, best proxy so far) of every candidate that was ranked; in a table (queries, truth
+            of what would have been the answer).
     """
 
     strategy: str
@@ -89,6 +94,7 @@ class Comparison:
         cost: mean of each kind of cost, by strategy.
         pairs: each strategy against each later one.
         curves: by strategy: (items read by scores, mean of the best proxy so far, its standard error).
+        in_table: whether scores were looked up, not trained for.
     """
 
     metric: str
@@ -101,6 +107,7 @@ class Comparison:
     cost: Mapping[str, Mapping[str, float]]
     pairs: Mapping[tuple[str, str], Paired]
     curves: Mapping[str, tuple[tuple[float, float, float], ...]]
+    in_table: bool = False
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -109,7 +116,9 @@ class Comparison:
         return found
 
 
-def compared(found: Sequence[Outcome], *, metric: str, lower_is_better: bool) -> Comparison | None:
+def compared(
+    found: Sequence[Outcome], *, metric: str, lower_is_better: bool, in_table: bool = False
+) -> Comparison | None:
     """The comparison; None where no seed was finished by all strategies."""
     strategies = list(dict.fromkeys(each.strategy for each in found))
     by = {(each.strategy, each.seed): each for each in found}
@@ -130,6 +139,7 @@ def compared(found: Sequence[Outcome], *, metric: str, lower_is_better: bool) ->
         cost={name: {key: mean_of([each[key] for each in own]).value for key in own[0]} for name, own in costs.items()},
         pairs={(a, b): paired(tests[a], tests[b]) for a, b in itertools.combinations(strategies, 2)},
         curves={name: _band([by[name, seed].curve for seed in whole]) for name in strategies},
+        in_table=in_table,
     )
 
 
@@ -153,19 +163,23 @@ def table(comparison: Comparison) -> str:
     """The comparison as text: a table, what it cost, and a sentence for each pair."""
     n = len(comparison.seeds)
     better = "lower" if comparison.lower_is_better else "higher"
-    title = f"test {comparison.metric}"
+    seeds = ", ".join(map(str, comparison.seeds[:MOST_SEEDS])) + (", ..." if n > MOST_SEEDS else "")
+    title, asked = (f"test {comparison.metric}", "proxy")
+    if comparison.in_table:
+        title, asked = (f"{comparison.metric} in the table", "mean of its scores")
     lines = [
-        f"{n} seed{'s' * (n != 1)}: {', '.join(map(str, comparison.seeds))}; {better} is better; ± is the standard "
-        "error of a mean",
+        f"{n} seed{'s' * (n != 1)}: {seeds}; {better} is better; ± is the standard error of a mean",
         "",
-        f"{'strategy':<16}{title:>24}{'rank':>7}{'proxy':>20}{'child steps':>13}{'scored items':>14}",
+        f"{'strategy':<16}{title:>24}{'rank':>7}{asked:>20}"
+        + (f"{'queries':>13}" if comparison.in_table else f"{'child steps':>13}{'scored items':>14}"),
     ]
     for name in sorted(comparison.rank, key=lambda each: comparison.rank[each]):
         cost = comparison.cost[name]
         scored = cost["evaluated_tokens"] + cost["ranking_tokens"]
         lines.append(
             f"{name:<16}{_shown(comparison.test[name]):>24}{comparison.rank[name]:>7.2f}"
-            f"{_shown(comparison.proxy[name]):>20}{cost['child_steps']:>13,.0f}{scored:>14,.0f}"
+            f"{_shown(comparison.proxy[name]):>20}"
+            + (f"{scored:>13,.0f}" if comparison.in_table else f"{cost['child_steps']:>13,.0f}{scored:>14,.0f}")
         )
     lines += ["", *(_sentence(a, b, pair, comparison) for (a, b), pair in comparison.pairs.items())]
     read = [cost["evaluated_tokens"] + cost["ranking_tokens"] for cost in comparison.cost.values()]
@@ -182,7 +196,15 @@ def table(comparison: Comparison) -> str:
 
 
 def _shown(mean: Mean) -> str:
-    return f"{mean.value:.2f}" if mean.error is None else f"{mean.value:.2f} ± {mean.error:.2f}"
+    if mean.error is None:
+        return f"{mean.value:.2f}"
+    digits = _digits(mean.error)
+    return f"{mean.value:.{digits}f} ± {mean.error:.{digits}f}"
+
+
+def _digits(error: float) -> int:
+    """Digits after the point: two, or three where an error would be next to nothing."""
+    return 2 if error >= 0.05 or error == 0 else 3
 
 
 def _sentence(a: str, b: str, pair: Paired, comparison: Comparison) -> str:
@@ -191,7 +213,7 @@ def _sentence(a: str, b: str, pair: Paired, comparison: Comparison) -> str:
         return f"{a} and {b} have the same mean (p = {pair.p:.3g})."
     first_wins = (difference.value < 0) == comparison.lower_is_better
     winner, loser = (a, b) if first_wins else (b, a)
-    by = f"{abs(difference.value):.2f}" + ("" if difference.error is None else f" ± {difference.error:.2f}")
+    by = _shown(Mean(abs(difference.value), difference.error, difference.n))
     said = f"{winner} is better than {loser} by {by}, seed by seed (sign-flip test, p = {pair.p:.3g})"
     if pair.p < SIGNIFICANT:
         return f"{said}."

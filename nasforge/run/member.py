@@ -30,7 +30,7 @@ from nasforge.run.directory import RunDirectory
 from nasforge.run.group import Group, group_here
 from nasforge.run.jobs import Workshop
 from nasforge.run.plan import Job
-from nasforge.run.spec_of_run import jobs_of, spec_of
+from nasforge.run.spec_of_run import jobs_of, training_of
 from nasforge.run.start import versions
 from nasforge.strategies.base import Report
 
@@ -85,7 +85,7 @@ def open_workshop(team: Team, group: Group, path: Path | None) -> tuple[Workshop
     run = directory.read_run()
     torch.set_num_threads(int(run["threads"]))
     plugins = build_plugins([Path(name) for name in run["plugin_files"]])
-    spec = spec_of(directory, plugins)
+    spec = training_of(directory, plugins)
     device = _own_device(team, group, str(run["device"]))
     backend = _own_backend(team, run)
     shop = Workshop(spec, plugins, directory, base=Path(run["base"]), device=device, backend=backend, team=team)

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nasforge.errors import CorruptRunError
 from nasforge.plugins import Plugins
 from nasforge.run.directory import RunDirectory
 from nasforge.run.plan import Job, plan_jobs
-from nasforge.spec.run_spec import RunSpec, load_run_spec
+from nasforge.spec.run_spec import RunSpec, TableSpec, load_spec
 
 
-def spec_of(directory: RunDirectory, plugins: Plugins) -> RunSpec:
+def spec_of(directory: RunDirectory, plugins: Plugins) -> RunSpec | TableSpec:
     """The spec of ``resolved.yaml``: nothing of it depends on profiles or overrides any more."""
-    spec = load_run_spec(directory.path / "resolved.yaml", plugins)
+    spec = load_spec(directory.path / "resolved.yaml", plugins)
     return replace(spec, profile=directory.read_run().get("profile"))
+
+
+def training_of(directory: RunDirectory, plugins: Plugins) -> RunSpec:
+    """The spec of a run that trains.
+
+    Raises:
+        CorruptRunError: it searches a table.
+    """
+    spec = spec_of(directory, plugins)
+    if isinstance(spec, TableSpec):
+        raise CorruptRunError(f"{directory.path / 'resolved.yaml'}: searches a table, which no worker does")
+    return spec
 
 
 def jobs_of(spec: RunSpec) -> tuple[Job, ...]:

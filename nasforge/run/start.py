@@ -18,14 +18,14 @@ from nasforge.run.backend import Settled
 from nasforge.run.directory import FORMAT, RunDirectory
 from nasforge.run.threads import Choice
 from nasforge.spec.resolved import to_yaml
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.run_spec import RunSpec, TableSpec
 
 VERSIONED = ("torch", "numpy", "pydantic", "networkx")
 
 
 def start_run(
     directory: RunDirectory,
-    spec: RunSpec,
+    spec: RunSpec | TableSpec,
     *,
     source: bytes,
     arguments: Mapping[str, Any],
@@ -80,7 +80,7 @@ def start_run(
     )
 
 
-def n_workers(spec: RunSpec) -> int:
+def n_workers(spec: RunSpec | TableSpec) -> int:
     """Processes that train side by side: as told, else two where there are two cores."""
     return spec.workers if spec.workers is not None else min(2, os.cpu_count() or 1)
 

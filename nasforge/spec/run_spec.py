@@ -16,7 +16,7 @@ from nasforge.components import (
     StrategyKind,
     TaskKind,
 )
-from nasforge.errors import Problem
+from nasforge.errors import Problem, UsageError
 from nasforge.recipe import Recipe
 from nasforge.spec.lets import PutIn, put_in, reserved
 from nasforge.spec.limits import Limits, check_counts
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from nasforge.plugins import Plugins
 
 DEFAULT_STRATEGY = "enas"
+
+TABLE_STRATEGY = "black_box"
+"""The strategy of files whose task trains nothing."""
+
+TABLE_EXECUTOR = "shared_weights"
+"""Whose defaults stand where a file can have no executor; nothing reads them."""
 
 Value = TypeVar("Value")
 
@@ -145,6 +151,62 @@ class RunSpec(SpaceSpec):
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class TableSpec(SpaceSpec):
+    """A validated search in a table: nothing is trained; two are equal if their resolved forms are.
+
+    Attributes:
+        task: the ``task`` block.
+        task_kind: the component that reads it.
+        strategy: the ``strategy`` block.
+        strategy_kind: the component that reads it.
+        controller: the ``controller`` block.
+        controller_kind: the component that reads it.
+        compare: what the result is compared with.
+    """
+
+    task: Options
+    task_kind: TaskKind
+    strategy: Options
+    strategy_kind: StrategyKind
+    controller: Options
+    controller_kind: ControllerKind
+    compare: CompareOptions
+
+    @property
+    def workers(self) -> int:
+        """One process does it all, in seconds."""
+        return 1
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain data of everything, defaults filled in; loading it gives an equal `TableSpec`."""
+        return {
+            "nasforge": FORMAT,
+            "name": self.name,
+            "plugins": list(self.plugins),
+            "seed": self.seed,
+            "space": self.space_block(),
+            "task": tagged(self.task_kind.name, self.task),
+            "strategy": tagged(self.strategy_kind.name, self.strategy),
+            "controller": tagged(self.controller_kind.name, self.controller),
+            "compare": to_plain(self.compare),
+        }
+
+
+def load_spec(
+    source: Node | Path,
+    plugins: Plugins,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+) -> RunSpec | TableSpec:
+    """Read and validate what can be run; as `load_run_spec`, which takes trainings only."""
+    spec = _load(Source(source, profile, overrides, seed), plugins, without_task=False)
+    assert isinstance(spec, RunSpec | TableSpec)
+    return spec
+
+
 def load_run_spec(
     source: Node | Path,
     plugins: Plugins,
@@ -163,12 +225,13 @@ def load_run_spec(
         seed: wins over everything.
 
     Raises:
-        UsageError: no such file or profile, or an override that is not of that form.
+        UsageError: no such file or profile, an override that is not of that form, or a search in a table.
         SpecError: every fault that was found, in the order of places.
         PluginError: a plugin that the spec needs is installed, but failed.
     """
-    spec = _load(Source(source, profile, overrides, seed), plugins, without_task=False)
-    assert isinstance(spec, RunSpec)
+    spec = load_spec(source, plugins, profile=profile, overrides=overrides, seed=seed)
+    if isinstance(spec, TableSpec):
+        raise UsageError(f"{spec.name} searches a table and trains nothing: `nasforge run` does that, and nothing else")
     return spec
 
 
@@ -194,7 +257,9 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
     if space:
         faults.extend(reserved(names, space.component.config))
     task = reader.tagged("task", plugins.catalogue.tasks, "task")
-    strategy = reader.tagged("strategy", plugins.catalogue.strategies, "strategy", default=DEFAULT_STRATEGY)
+    trains = task is None or task.component.trains
+    default = DEFAULT_STRATEGY if trains else TABLE_STRATEGY
+    strategy = reader.tagged("strategy", plugins.catalogue.strategies, "strategy", default=default)
     # Where the strategy is not known, neither is what may be left out.
     defaults: Mapping[Any, str] = strategy.component.defaults if strategy else {}
     asking = f"the strategy '{strategy.component.name}'" if strategy else ""
@@ -209,7 +274,7 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         "executor",
         plugins.catalogue.executors,
         "executor",
-        default=defaults.get("executor"),
+        default=defaults.get("executor") if trains else TABLE_EXECUTOR,
         needed_by=asking,
         shares=space.component.share if space else (),
     )
@@ -221,7 +286,8 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         if space and space.component.name not in task.component.kinds:
             message = f"the task '{task.component.name}' does not fit a space of kind '{space.component.name}'"
             faults.add(("task", "kind"), message, f"it fits {', '.join(task.component.kinds)}")
-    if sections and sections.limits and space and space.config:
+    _check_training(reader, space, task, strategy)
+    if sections and sections.limits and space and space.config and space.component.networks:
         check_counts(sections.limits, space.component, space.config, faults)
     if strategy and strategy.config and controller and controller.config:
         _check_group(strategy, controller, faults)
@@ -245,6 +311,17 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
     )
     if task is None:
         return alone
+    if not trains:
+        return TableSpec(
+            **{each.name: getattr(alone, each.name) for each in fields(alone)},
+            task=_given(task.config),
+            task_kind=task.component,
+            strategy=_given(strategy.config),
+            strategy_kind=strategy.component,
+            controller=_given(controller.config),
+            controller_kind=controller.component,
+            compare=sections.compare,
+        )
     return RunSpec(
         **{each.name: getattr(alone, each.name) for each in fields(alone)},
         task=_given(task.config),
@@ -259,6 +336,33 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         compare=sections.compare,
         workers=sections.workers,
     )
+
+
+def _check_training(
+    reader: SectionReader,
+    space: TaggedSection[SpaceKind] | None,
+    task: TaggedSection[TaskKind] | None,
+    strategy: TaggedSection[StrategyKind] | None,
+) -> None:
+    """What means nothing without networks, and strategies that do not fit the task."""
+    faults = reader.faults
+    if space and not space.component.networks and reader.wrote("limits"):
+        message = f"a space of kind '{space.component.name}' has no networks that `limits` could be about"
+        faults.add(("limits",), message, "leave it out", at_key=True)
+    if task is None or strategy is None:
+        return
+    if task.component.trains != strategy.component.trains:
+        does = "trains nothing" if strategy.component.trains else "trains networks"
+        message = (
+            f"the strategy '{strategy.component.name}' does not fit the task '{task.component.name}', which {does}"
+        )
+        known = sorted(n for n, k in reader.strategies.items() if k.trains == task.component.trains)
+        faults.add(("strategy",), message, f"it fits {', '.join(known)}")
+    if not task.component.trains:
+        for key in ("executor", "derive", "train"):
+            if reader.wrote(key):
+                message = f"`{key}` would mean nothing: the task '{task.component.name}' trains nothing"
+                faults.add((key,), message, "leave it out", at_key=True)
 
 
 def _check_group(

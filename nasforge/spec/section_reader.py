@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from nasforge.components import Options, SpaceKind
+from nasforge.components import Options, SpaceKind, StrategyKind
 from nasforge.errors import suggest
 from nasforge.recipe import Recipe
 from nasforge.spec.expectation import KeyPath, choices_of, shown
@@ -78,6 +78,15 @@ class SectionReader:
         if isinstance(train, dict):
             data["train"] = {key: value for key, value in train.items() if key not in ("recipe", "stack")}
         return self.faults.validate(RunSections, data)
+
+    def wrote(self, key: str) -> bool:
+        """Whether a key stands at the top of the file, with something other than null."""
+        return self._data.get(key) is not None
+
+    @property
+    def strategies(self) -> Mapping[str, StrategyKind]:
+        """Those that are known, by name."""
+        return self._plugins.catalogue.strategies
 
     def tagged(
         self,

@@ -136,6 +136,47 @@ class ReinforceOptions(OneShotOptions):
     batch: int = Field(default=5, ge=1)
 
 
+class AskAgainOptions(Options):
+    """The last part of a budget, spent on asking the best again (see `nasforge.strategies.black_box`).
+
+    Attributes:
+        top: how many of the best are asked in a round.
+        rounds: how often.
+    """
+
+    top: int = Field(ge=1)
+    rounds: int = Field(ge=1)
+
+
+class BlackBoxOptions(Options):
+    """Proposals are scored by a table, and the controller learns from the scores; nothing is trained.
+
+    Attributes:
+        kind: ``black_box``.
+        queries: scores that are asked for, repeats included.
+        batch: how many architectures are proposed before the controller is told their scores; null for what its kind
+            takes at least, and five for the LSTM.
+        ask_again: how the last part of the queries is spent: ``{top: .., rounds: ..}``; ``none``, on searching; null
+            for what measured best for so many queries (docs/search.md).
+    """
+
+    kind: Literal["black_box"] = "black_box"
+    queries: int = Field(default=150, ge=1)
+    batch: Annotated[int, Field(ge=1)] | None = None
+    ask_again: AskAgainOptions | Literal["none"] | None = None
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        again = self.ask_again
+        if isinstance(again, AskAgainOptions) and again.top * again.rounds >= self.queries:
+            message = (
+                f"`ask_again` takes {again.top} x {again.rounds} queries, of {self.queries} in all: nothing is left to "
+                "search"
+            )
+            raise PydanticCustomError("ask_again", "{message}", {"message": message, "inner": ("ask_again",)})
+        return self
+
+
 def _evaluations(config: EnasOptions) -> int:
     """Rewards of all controller phases; the first phase follows the last epoch of the warm-up."""
     phases = config.epochs - max(0, config.warmup_epochs - 1)
@@ -168,6 +209,18 @@ STRATEGIES: tuple[StrategyKind, ...] = (
         group=lambda config: config.candidates_per_step if config.controller_steps else 0,
         uniform=lambda config: config.model_copy(update={"controller_steps": 0}),
         defaults={"controller": "lstm", "executor": "shared_weights"},
+    ),
+    StrategyKind(
+        name="black_box",
+        summary="propose, look the scores up in a table, learn",
+        build="nasforge.strategies.black_box:BlackBox",
+        config=BlackBoxOptions,
+        passes=lambda config: 0.0,
+        evaluations=lambda config: config.queries,
+        group=lambda config: config.batch or 0,
+        uniform=lambda config: config,
+        defaults={"controller": "evolution"},
+        trains=False,
     ),
     _one_shot(
         "evolution",
