@@ -7,10 +7,9 @@ sampling, pictures, digests and encodings need to know nothing of this kind.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from nasforge.components import Options, SpaceKind, Stage
@@ -24,34 +23,33 @@ from nasforge.spec.expectation import shown
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
-def _decisions(value: Any) -> Any:
-    """Names to options as text; numbers are options too."""
-    if not isinstance(value, Mapping):
-        return value
-    found: dict[str, tuple[str, ...]] = {}
-    for name, options in value.items():
-        if not _NAME.fullmatch(str(name)):
-            raise _fault(f"a decision is named by a letter, then letters, digits, _, - or ., found {shown(name)}")
-        if not isinstance(options, list | tuple) or not options:
-            raise _fault(f"`{name}` must be a list of options, at least one, found {shown(options)}")
-        texts = [_text(str(name), option) for option in options]
-        repeated = sorted({text for text in texts if texts.count(text) > 1})
-        if repeated:
-            raise _fault(f"`{name}` has the option '{repeated[0]}' twice")
-        found[str(name)] = tuple(texts)
-    return found
-
-
-def _text(name: str, option: Any) -> str:
+def _text(option: Any) -> Any:
     if isinstance(option, bool):
         return str(option).lower()
-    if not isinstance(option, str | int | float) or option == "":
-        raise _fault(f"the options of `{name}` must be texts or numbers, found {shown(option)}")
-    return str(option)
+    return str(option) if isinstance(option, int | float) else option
 
 
-def _fault(message: str) -> PydanticCustomError:
-    return PydanticCustomError("decisions", "{message}", {"message": message})
+def _distinct_options(options: tuple[str, ...]) -> tuple[str, ...]:
+    repeated = sorted({option for option in options if options.count(option) > 1})
+    if repeated:
+        raise _fault(f"the option '{repeated[0]}' stands there twice")
+    return options
+
+
+def _named(decisions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for name in decisions:
+        if not _NAME.fullmatch(name):
+            message = f"a decision is named by a letter, then letters, digits, _, - or ., found {shown(name)}"
+            raise _fault(message, name)
+    return decisions
+
+
+def _fault(message: str, *inner: str) -> PydanticCustomError:
+    return PydanticCustomError("decisions", "{message}", {"message": message, "inner": inner})
+
+
+Option = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
+Alternatives = Annotated[tuple[Option, ...], Field(strict=False, min_length=1), AfterValidator(_distinct_options)]
 
 
 class ChoicesSpec(Options):
@@ -63,9 +61,7 @@ class ChoicesSpec(Options):
     """
 
     kind: Literal["choices"] = "choices"
-    decisions: Annotated[dict[str, Annotated[tuple[str, ...], Field(strict=False)]], BeforeValidator(_decisions)] = (
-        Field(min_length=1)
-    )
+    decisions: Annotated[dict[str, Alternatives], Field(min_length=1), AfterValidator(_named)]
 
 
 def _build(config: ChoicesSpec, builder: GraphBuilder, stage: Stage) -> None:

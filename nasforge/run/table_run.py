@@ -25,7 +25,7 @@ from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
 from nasforge.spec.run_spec import TableSpec
 from nasforge.strategies.black_box import AskAgain, BlackBox
-from nasforge.strategies.options import AskAgainOptions, BlackBoxOptions
+from nasforge.strategies.options import BlackBoxOptions
 
 GROUP = 5
 """Proposals of one update of a controller that learns from groups; measured best on a table (docs/search.md)."""
@@ -158,11 +158,7 @@ def compare_in_table(
 def _again(config: BlackBoxOptions) -> AskAgain | None:
     if config.ask_again is None:
         return AskAgain.for_budget(config.queries)
-    return (
-        AskAgain(config.ask_again.top, config.ask_again.rounds)
-        if isinstance(config.ask_again, AskAgainOptions)
-        else None
-    )
+    return AskAgain(config.ask_again) if config.ask_again else None
 
 
 def _result(spec: TableSpec, graph: Supergraph, table: Table, arms: Mapping[str, Found]) -> dict[str, Any]:

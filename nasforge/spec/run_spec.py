@@ -260,6 +260,8 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
     trains = task is None or task.component.trains
     default = DEFAULT_STRATEGY if trains else TABLE_STRATEGY
     strategy = reader.tagged("strategy", plugins.catalogue.strategies, "strategy", default=default)
+    # Where the task is not known, the strategy says whether there is an executor.
+    asks = strategy is not None and not strategy.component.trains
     # Where the strategy is not known, neither is what may be left out.
     defaults: Mapping[Any, str] = strategy.component.defaults if strategy else {}
     asking = f"the strategy '{strategy.component.name}'" if strategy else ""
@@ -274,7 +276,7 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         "executor",
         plugins.catalogue.executors,
         "executor",
-        default=defaults.get("executor") if trains else TABLE_EXECUTOR,
+        default=defaults.get("executor") if trains and not asks else TABLE_EXECUTOR,
         needed_by=asking,
         shares=space.component.share if space else (),
     )

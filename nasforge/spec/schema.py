@@ -184,7 +184,11 @@ def _strategy_rules(name: str, strategy: Any) -> list[Schema]:
     """What the strategy of that name takes for a section that is absent or names no kind."""
     rules: list[Schema] = []
     condition = _section_is("strategy", name, default=name == DEFAULT_STRATEGY)
-    for section in ("controller", "executor"):
+    nothing: Schema = {"type": "null"}
+    if not strategy.trains:
+        forbidden = dict.fromkeys(("executor", "derive", "train", "limits"), nothing)
+        rules.append({"if": condition, "then": {"properties": forbidden}})
+    for section in ("controller", "executor") if strategy.trains else ("controller",):
         default = strategy.defaults.get(section)
         unnamed = {"if": {"type": "object", "not": _HAS_KIND}}
         if default is None:

@@ -136,18 +136,6 @@ class ReinforceOptions(OneShotOptions):
     batch: int = Field(default=5, ge=1)
 
 
-class AskAgainOptions(Options):
-    """The last part of a budget, spent on asking the best again (see `nasforge.strategies.black_box`).
-
-    Attributes:
-        top: how many of the best are asked in a round.
-        rounds: how often.
-    """
-
-    top: int = Field(ge=1)
-    rounds: int = Field(ge=1)
-
-
 class BlackBoxOptions(Options):
     """Proposals are scored by a table, and the controller learns from the scores; nothing is trained.
 
@@ -156,23 +144,19 @@ class BlackBoxOptions(Options):
         queries: scores that are asked for, repeats included.
         batch: how many architectures are proposed before the controller is told their scores; null for what its kind
             takes at least, and five for the LSTM.
-        ask_again: how the last part of the queries is spent: ``{top: .., rounds: ..}``; ``none``, on searching; null
-            for what measured best for so many queries (docs/search.md).
+        ask_again: how many of the last queries go to the best that were found, again (the winner's curse); 0 for none,
+            null for what measured best for so many queries (docs/search.md).
     """
 
     kind: Literal["black_box"] = "black_box"
     queries: int = Field(default=150, ge=1)
     batch: Annotated[int, Field(ge=1)] | None = None
-    ask_again: AskAgainOptions | Literal["none"] | None = None
+    ask_again: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
-        again = self.ask_again
-        if isinstance(again, AskAgainOptions) and again.top * again.rounds >= self.queries:
-            message = (
-                f"`ask_again` takes {again.top} x {again.rounds} queries, of {self.queries} in all: nothing is left to "
-                "search"
-            )
+        if self.ask_again is not None and self.ask_again >= self.queries:
+            message = f"`ask_again` takes {self.ask_again} of {self.queries} queries: nothing is left to search"
             raise PydanticCustomError("ask_again", "{message}", {"message": message, "inner": ("ask_again",)})
         return self
 

@@ -159,10 +159,18 @@ def usable() -> tuple[Path, ...]:
 # What is done to a file
 
 
+def is_free(place: Place) -> bool:
+    """Whether any text will do: names and options of choices without a network, and names of a table's arrays."""
+    texts = {("task", key) for key in ("file", "architectures", "scores", "metric")}
+    return (place.path[:2] == ("space", "decisions") and len(place.path) > 2) or place.path in texts
+
+
 def misspelt_keys(file: File) -> Iterator[Mutation]:
     for place, key in file.marked_keys():
         if len(place.path) == 2 and place.path[0] == "profiles":
             continue  # the name of a profile is free
+        if is_free(place) and place.path[0] == "space":
+            continue
         name = str(place.path[-1])
         line = number(key)
         # Without its kind a section is no section: that is said at the section.
@@ -197,6 +205,8 @@ def wrong_types(file: File) -> Iterator[Mutation]:
     for place, node in file.scalars():
         others = ["[1, 2]", "{bogus: 1}", "'text'" if not isinstance(node.value, str) else "3.5"]
         others += ["'text'"] if node.value is None else []
+        if is_free(place) and place.path[0] == "space":
+            others.remove("3.5")  # a number is an option, too
         for other in dict.fromkeys(others):
             yield Mutation(
                 f"{place.dotted} is {other}",
@@ -219,7 +229,7 @@ def out_of_range(file: File) -> Iterator[Mutation]:
 
 def unknown_names(file: File) -> Iterator[Mutation]:
     for place, node in file.scalars():
-        if isinstance(node.value, str) and place.path != ("name",):
+        if isinstance(node.value, str) and place.path != ("name",) and not is_free(place):
             yield Mutation(
                 f"{place.dotted} is {node.value}x",
                 file.put(node.mark, f"{node.value}x"),

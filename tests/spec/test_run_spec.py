@@ -610,7 +610,10 @@ def test_groups_that_are_too_small_for_the_controller_are_refused() -> None:
 
 
 def test_known_names_and_keys_are_listed() -> None:
-    assert faults(SPACE + "strategy: x\n")[0].hint == "known here: bare, enas, evolution, half, local_search, reinforce"
+    assert (
+        faults(SPACE + "strategy: x\n")[0].hint
+        == "known here: bare, black_box, enas, evolution, half, local_search, reinforce"
+    )
     assert faults(SPACE + "compare: {x: 1}\n")[0].hint == "known here: random, references"
     assert faults(SPACE.replace("op: {choose: 1, from", "op: {choose: 1, frm"))[0].hint == "known here: choose, from"
     assert faults(SPACE + "objectives: {}\n")[0].hint == "this version of nasforge does not offer 'objectives'"
