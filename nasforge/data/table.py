@@ -28,11 +28,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nasforge.data.files import sha256_of, write_bytes_atomically
 from nasforge.data.npz import npz_bytes, read_npz
+from nasforge.data.table_faults import architecture_faults, score_faults
 from nasforge.errors import DataError, suggest
 
 Direction = Literal["max", "min"]
-MOST_OPTIONS = 2**31
-"""Numbers of options are smaller than this where ``meta`` does not say how many there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,9 +249,9 @@ def _checked(
             problems.append(f"holds no array {name}.{suggest(name, arrays)} It holds {known}")
     if problems:
         raise DataError("\n".join(f"{path}: {problem}" for problem in problems))
-    options = _architecture_faults(arrays[architectures], architectures, meta.get("options"), problems)
+    options = architecture_faults(arrays[architectures], architectures, meta.get("options"), problems)
     n = len(arrays[architectures]) if arrays[architectures].ndim else 0
-    _score_faults(arrays[scores], scores, n, problems)
+    score_faults(arrays[scores], scores, n, problems)
     columns = {}
     for name, array in arrays.items():
         if name in (architectures, scores) or (array.ndim == 2 and len(array) == n and array.dtype.kind == "f"):
@@ -276,41 +275,3 @@ def _checked(
         meta=meta,
         sha256=sha256,
     )
-
-
-def _architecture_faults(array: NDArray[Any], name: str, options: object, problems: list[str]) -> tuple[int, ...]:
-    """Adds what is wrong to `problems`; the numbers of options, where nothing is."""
-    if array.dtype.kind not in "iu":
-        problems.append(f"{name}: of type {array.dtype}, expected integers")
-        return ()
-    if array.ndim != 2 or array.size == 0:
-        problems.append(f"{name}: of shape {array.shape}, expected (n, decisions), at least one of each")
-        return ()
-    counts = np.minimum(array.max(axis=0).astype(object) + 1, MOST_OPTIONS)
-    if options is not None:
-        if not isinstance(options, list) or [type(each) for each in options] != [int] * array.shape[1]:
-            problems.append(f"meta: options is {options!r}, expected {array.shape[1]} integers, one for each decision")
-            return ()
-        counts = np.array(options, dtype=object)
-    wrong = np.argwhere((array < 0) | (array.astype(object) >= counts))
-    if len(wrong):
-        row, place = map(int, wrong[0])
-        most = MOST_OPTIONS if options is None else counts[place]
-        problems.append(f"{name}: row {row}, decision {place} is {array[row, place]}, expected 0 to {most - 1}")
-        return ()
-    _, first, inverse = np.unique(array, axis=0, return_index=True, return_inverse=True)
-    repeated = np.flatnonzero(first[inverse.reshape(-1)] != np.arange(len(array)))
-    if len(repeated):
-        row = int(repeated[0])
-        problems.append(f"{name}: rows {int(first[inverse.reshape(-1)[row]])} and {row} are equal")
-    return tuple(int(count) for count in counts)
-
-
-def _score_faults(array: NDArray[Any], name: str, n: int, problems: list[str]) -> None:
-    if array.dtype.kind != "f":
-        problems.append(f"{name}: of type {array.dtype}, expected floats")
-    elif array.ndim != 2 or len(array) != n or array.size == 0:
-        problems.append(f"{name}: of shape {array.shape}, expected ({n}, runs), at least one run")
-    elif not np.isfinite(array).all():
-        row, run = map(int, np.argwhere(~np.isfinite(array))[0])
-        problems.append(f"{name}: row {row}, run {run} is {array[row, run]}, expected finite numbers")
