@@ -116,7 +116,7 @@ def search_table(spec: TableSpec, plugins: Plugins, space: SearchSpace, table: T
         score,
         budget=config.queries,
         batch=config.batch or (GROUP if smallest > 1 else 1),
-        ask_again=_again(config),
+        ask_again=_again(config, table),
         smallest_group=smallest,
     )
     journal, truths = [], []
@@ -155,9 +155,10 @@ def compare_in_table(
             yield Outcome(name, seed, truth, found.mean, cost, curve)
 
 
-def _again(config: BlackBoxOptions) -> AskAgain | None:
+def _again(config: BlackBoxOptions, table: Table) -> AskAgain | None:
     if config.ask_again is None:
-        return AskAgain.for_budget(config.queries)
+        # Where there is one run, every answer is the same again.
+        return AskAgain.for_budget(config.queries) if table.n_runs > 1 else None
     return AskAgain(config.ask_again) if config.ask_again else None
 
 
