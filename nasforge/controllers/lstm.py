@@ -95,11 +95,13 @@ class LstmController(Controller):
     # Sampling --------------------------------------------------------------------------------------------------------
 
     def propose(self, count: int) -> list[Architecture]:
-        # An update wants the gradient of the walk that was just sampled: with it no second walk is needed.
-        with torch.set_grad_enabled(count > 1):
+        # An update wants the gradient of the walk that was just sampled: with it no second walk is needed. That of a
+        # plain policy is cheaper to compute once more than to keep.
+        keep = count > 1 and not self.policy.plain
+        with torch.set_grad_enabled(keep):
             walk = self._sample(count)
         architectures = self._decode(walk)
-        self._sampled = (tuple(architectures), walk) if count > 1 else None
+        self._sampled = (tuple(architectures), walk) if keep else None
         return architectures
 
     @torch.no_grad()
@@ -149,8 +151,7 @@ class LstmController(Controller):
         """The teacher-forced pass."""
         checked = [self._assignments.encode(self._assignments.architecture(each)) for each in architectures]
         given = torch.tensor(checked, dtype=torch.int64, device=self.device).clamp(min=0)
-        walk: Walk = self.policy(len(checked), lambda position, logits: given[:, position])
-        return walk
+        return self.policy.forced(given)
 
     def _walk_of(self, proposals: Sequence[Architecture]) -> Walk:
         """The walk of the last `propose`, if it is about these very proposals; else the teacher-forced one.

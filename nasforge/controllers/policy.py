@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +109,23 @@ class _Step:
                 holds = holds & ((index == option) if positive else (index != option) & (index >= 0))
             exists = exists | holds
         return exists
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """All decisions of a plain policy at once.
+
+    Attributes:
+        rows: ``[decisions, most options]``: the row of each option in the head of its decision's role.
+        excluded: bool ``[decisions, 1, most options]``: where a decision has no option.
+        places: by role the positions of its decisions.
+        order: where each decision is found when those of one role stand after those of another.
+    """
+
+    rows: Tensor
+    excluded: Tensor
+    places: Mapping[str, Tensor]
+    order: Tensor
 
 
 class LstmPolicy(nn.Module):
@@ -210,6 +228,60 @@ class LstmPolicy(nn.Module):
         if not chosen:
             return Walk(self.start.new_zeros(count, 0, dtype=torch.int64), self.start.new_zeros(count, 0, 1))
         return Walk(torch.stack(chosen, 1), F.log_softmax(torch.stack(padded, 1), 2))
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether all decisions always exist and none reads anchors, so that given choices say every input."""
+        return all(step.terms is None and step.decision.role != "input" for step in self._steps)
+
+    def forced(self, given: Tensor) -> Walk:
+        """The walk of given choices (teacher forcing).
+
+        Of a plain policy as one call of the LSTM over all decisions, which goes backward in a third of the time.
+
+        Args:
+            given: ``[count, decisions]``; what stands where a decision does not exist is ignored.
+        """
+        if not self.plain or not given.numel():
+            walk: Walk = self(len(given), lambda position, logits: given[:, position])
+            return walk
+        layout, count = self._layout, len(given)
+        labels = layout.rows.gather(1, given.t())
+        embedded = torch.cat(
+            [F.embedding(labels[places], self._head(role).embedding) for role, places in layout.places.items()]
+        )
+        inputs = torch.cat([self.start.expand(1, count, -1), embedded[layout.order[:-1]]])
+        zeros = self.start.new_zeros(1, count, self._options.units)
+        hidden, _, _ = torch.lstm(
+            inputs, (zeros, zeros), list(self.cell.parameters()), self._options.bias, 1, 0.0, False, False, False
+        )
+        logits = torch.cat(
+            [
+                self._head(role).logits(hidden[places], slice(None)).gather(2, rows)
+                for role, places in layout.places.items()
+                for rows in [layout.rows[places].unsqueeze(1).expand(-1, count, -1)]
+            ]
+        )[layout.order]
+        logits = self._bounded(logits, None).masked_fill(layout.excluded, EXCLUDED)
+        return Walk(given, F.log_softmax(logits.transpose(0, 1), 2))
+
+    @cached_property
+    def _layout(self) -> _Layout:
+        """Of a plain policy."""
+        device, n = self.start.device, len(self._steps)
+        rows = torch.zeros(n, self._widest, dtype=torch.int64, device=device)
+        excluded = torch.ones(n, 1, self._widest, dtype=torch.bool, device=device)
+        places: dict[str, list[int]] = {}
+        for position, step in enumerate(self._steps):
+            options = len(step.decision.options)
+            own = torch.arange(options, device=device) if isinstance(step.rows, slice) else step.rows
+            rows[position, :options], excluded[position, 0, :options] = own, False
+            places.setdefault(step.decision.role, []).append(position)
+        by_role = [position for each in places.values() for position in each]
+        order = torch.tensor(by_role, device=device).argsort()
+        return _Layout(
+            rows, excluded, {role: torch.tensor(each, device=device) for role, each in places.items()}, order
+        )
 
     def _head(self, role: str) -> VocabularyHead:
         head = self.heads[role]

@@ -610,3 +610,43 @@ def test_options_refuse_what_has_no_meaning(field: str, value: object) -> None:
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValidationError, match="tanh_const"):
         LstmOptions.model_validate({"tanh_const": 2.5})
+
+
+def mixed_space() -> SearchSpace:
+    """Two roles in turns, options in other orders, and decisions of fewer options: all exist always."""
+    decisions = []
+    for n in range(4):
+        decisions.append(Decision(f"layer{n}.op", OPS if n % 2 else (OPS[2], OPS[0], OPS[3]), "op", f"layer{n}"))
+        decisions += [Decision(f"layer{n}.skip{k}", ("0", "1"), "bit", f"layer{n}") for k in range(n)]
+    return SearchSpace(decisions)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("tanh_constant", [2.5, None])
+def test_given_choices_of_a_plain_space_are_walked_at_once_as_one_after_the_other(
+    bias: bool, tanh_constant: float | None
+) -> None:
+    options = LstmOptions(units=8, bias=bias, tanh_constant=tanh_constant, temperature=1.5, init_range=0.5)
+    space = mixed_space()
+    controller = LstmController(space, options, seed=3)
+    assert controller.policy.plain
+    for count in (1, 5):
+        given = torch.tensor([space.encode(m) for m in controller.propose(count)])
+        at_once = controller.policy.forced(given)
+        one_by_one = controller.policy(count, lambda position, logits, given=given: given[:, position])
+        assert torch.equal(at_once.indices, one_by_one.indices)
+        torch.testing.assert_close(at_once.log_probabilities, one_by_one.log_probabilities, rtol=1e-5, atol=1e-6)
+        weights, gradients = torch.arange(1.0, count + 1), []
+        for walk in (at_once, one_by_one):
+            loss = (weights * walk.log_prob()).sum() + walk.entropy().sum()
+            gradients.append(torch.autograd.grad(loss, list(controller.policy.parameters())))
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_spaces_with_inputs_or_conditions_are_not_plain() -> None:
+    assert not LstmController(enas_space(3), LstmOptions(units=8), seed=0).policy.plain
+    first = Decision("a", ("0", "1"), "op", "a")
+    second = Decision("b", ("0", "1"), "op", "b", Condition(((Literal("a", "1"),),)))
+    assert not LstmController(SearchSpace([first, second]), LstmOptions(units=8), seed=0).policy.plain
+    assert LstmController(SearchSpace([first]), LstmOptions(units=8), seed=0).policy.plain
