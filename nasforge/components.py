@@ -284,6 +284,7 @@ class ControllerKind:
 
     Attributes:
         smallest_group: ``smallest_group(config)``: how many proposals one update needs at least.
+        policy: whether its proposals are drawn from a distribution that rewards move, which a search reports on.
     """
 
     name: str
@@ -291,6 +292,7 @@ class ControllerKind:
     build: str
     config: type[Options] = NoOptions
     smallest_group: Callable[[Any], int] = field(default=lambda config: 1)
+    policy: bool = False
 
 
 Precision = Literal["float32", "bfloat16"]

@@ -122,5 +122,6 @@ CONTROLLERS: tuple[ControllerKind, ...] = (
         build="nasforge.controllers.lstm:LstmController",
         config=LstmOptions,
         smallest_group=lambda config: 2 if config.baseline == "leave_one_out" or config.normalize_advantage else 1,
+        policy=True,
     ),
 )

@@ -68,7 +68,9 @@ class NativeLoops(Loops):
                 for way in ("forward", "backward")
             )
         except (OSError, AttributeError) as error:
-            raise NativeUnavailable(str(error)) from error
+            raise NativeUnavailable(
+                f"{error}; delete {path}, so that it is built anew, or use executor.backend: python"
+            ) from error
         for function in (*self._forward.values(), *self._backward.values()):
             function.argtypes, function.restype = (ctypes.POINTER(_Run),), None
 
@@ -140,7 +142,11 @@ def _covers(cell: Cell) -> bool:
 def _fits(run: Run) -> bool:
     """Whether the C++ loop can do this run; the same for its forward and its backward."""
     tensors = [run.projected, run.history, *run.weights, *([] if run.mask is None else [run.mask])]
-    return (
+    steps, batch, width = len(run.projected), run.history.shape[1], run.cell.width
+    # In C++ nothing is broadcast, and nothing is looked at twice.
+    shapes = [(steps, batch, 2 * width), (steps + 1, batch, width), *[(width, 2 * width)] * len(run.weights)]
+    shapes += [] if run.mask is None else [(batch, width)]
+    return [tuple(each.shape) for each in tensors] == shapes and (
         _covers(run.cell)
         and run.history.dtype in _TYPES
         and all(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from nasforge.data.files import make_folder, write_bytes_atomically
+from nasforge.data.files import make_folder, sha256_of, write_bytes_atomically, write_text_atomically
 from nasforge.data.folders import cache_folder
 from nasforge.errors import NasforgeError
 
@@ -72,28 +73,43 @@ def build(test: Callable[[Path], None] | None = None) -> Native:
     version = _version_of(compiler)
     key = _key(version)
     path = cache_folder() / "native" / f"cell-{key}.so"
-    if path.is_file():
+    if _is_whole(path):
         return Native(path, key, version, None)
     begin = time.monotonic()
     try:
         make_folder(path.parent)
         with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
+            if not _is_whole(path):
                 _build_at(path, compiler, test or _self_test)
     except (NasforgeError, OSError) as error:
         raise NativeUnavailable(str(error)) from error
     return Native(path, key, version, time.monotonic() - begin)
 
 
-def _build_at(path: Path, compiler: str, test: Callable[[Path], None]) -> None:
+def _build_at(path: Path, compiler: list[str], test: Callable[[Path], None]) -> None:
     # In the cache folder rather than in that for temporary files, from which some systems load nothing.
     with tempfile.TemporaryDirectory(prefix=".build-", dir=path.parent) as folder:
         fresh = Path(folder) / "cell.so"
-        done = _run([compiler, *FLAGS, "-o", str(fresh), str(SOURCE)], COMPILE_SECONDS)
+        done = _run([*compiler, *FLAGS, "-o", str(fresh), str(SOURCE)], COMPILE_SECONDS)
         if done.returncode != 0:
-            raise NativeUnavailable(f"{compiler} failed: {_last_line(done)}")
+            raise NativeUnavailable(f"{' '.join(compiler)} failed: {_last_line(done)}")
         test(fresh)
-        write_bytes_atomically(path, fresh.read_bytes())
+        library = fresh.read_bytes()
+        write_bytes_atomically(path, library)
+        # After it: without its digest a library counts for nothing.
+        write_text_atomically(_digest_file(path), hashlib.sha256(library).hexdigest() + "\n")
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a library is there as it was built: a damaged one would take down whoever loads it."""
+    try:
+        return _digest_file(path).read_text("ascii").strip() == sha256_of(path)
+    except (OSError, ValueError):
+        return False
 
 
 def _self_test(path: Path) -> None:
@@ -103,20 +119,27 @@ def _self_test(path: Path) -> None:
         raise NativeUnavailable(f"its self-test failed: {_last_line(done)}")
 
 
-def _compiler() -> str:
+def _compiler() -> list[str]:
+    """The compiler, with the arguments that $CXX may give it (``ccache g++``)."""
     if os.name == "nt":
         raise NativeUnavailable("it is not built on Windows")
-    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
+    told = os.environ.get("CXX", "").strip()
+    if told:
+        for command in ([told], shlex.split(told)):
+            if shutil.which(command[0]):
+                return command
+        raise NativeUnavailable(f"$CXX is '{told}', and no such program is found")
+    for name in ("c++", "g++", "clang++"):
         found = shutil.which(name)
         if found:
-            return found
+            return [found]
     raise NativeUnavailable("there is no C++ compiler (c++, g++, clang++ or $CXX)")
 
 
-def _version_of(compiler: str) -> str:
-    done = _run([compiler, "--version"], COMPILE_SECONDS)
+def _version_of(compiler: list[str]) -> str:
+    done = _run([*compiler, "--version"], COMPILE_SECONDS)
     if done.returncode != 0 or not done.stdout.strip():
-        raise NativeUnavailable(f"{compiler} --version failed: {_last_line(done)}")
+        raise NativeUnavailable(f"{' '.join(compiler)} --version failed: {_last_line(done)}")
     return done.stdout.splitlines()[0].strip()
 
 

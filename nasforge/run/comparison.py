@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nasforge.errors import CorruptRunError
 from nasforge.run.directory import RunDirectory
 from nasforge.run.statistics import Mean, Paired, mean_of, mean_ranks, paired
 
@@ -53,29 +54,49 @@ def outcomes(run: Path, strategy: str, seed: int) -> list[Outcome]:
     Raises:
         CorruptRunError: what it left is damaged.
     """
-    directory = RunDirectory(run)
-    result = json.loads((run / "result.json").read_text("utf-8"))
-    found = [_outcome(directory, "search", strategy, seed, result["best"], result["search"])]
-    if result["baseline"] is not None:
-        own = result["baseline"]
-        found.append(_outcome(directory, "baseline", RANDOM, seed, own, own["search"]))
+    directory, result = RunDirectory(run), _result(run)
+    try:
+        found = [_outcome(directory, "search", strategy, seed, result["best"], result["search"])]
+        if result["baseline"] is not None:
+            own = result["baseline"]
+            found.append(_outcome(directory, "baseline", RANDOM, seed, own, own["search"]))
+    except (KeyError, TypeError, ValueError):
+        raise CorruptRunError(f"{run / 'result.json'}: damaged; it is not a result") from None
     return found
+
+
+def metric_of(run: Path) -> tuple[str, str]:
+    """What a finished run measured, and whether ``min`` or ``max`` is better."""
+    trained = _result(run)["best"]["trained"]
+    return str(trained["metric"]), str(trained["direction"])
+
+
+def _result(run: Path) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads((run / "result.json").read_bytes())
+    except (OSError, ValueError):
+        raise CorruptRunError(f"{run / 'result.json'}: damaged; delete {run} to do this run again") from None
+    return result
 
 
 def _outcome(
     directory: RunDirectory, arm: str, strategy: str, seed: int, network: Mapping[str, Any], cost: Mapping[str, int]
 ) -> Outcome:
     lines = directory.read_job_file(arm, "journal.jsonl").decode().splitlines()
-    candidates = [event for event in map(json.loads, lines) if event["event"] == "candidate"]
-    each = cost["ranking_tokens"] / max(1, len(candidates))
+    events = [json.loads(line) for line in lines]
+    # What was scored on the whole validation split: proposals of a search that does so, else candidates.
+    scored = [e for e in events if e["event"] == "evaluation"] or [e for e in events if e["event"] == "candidate"]
+    searched = scored and scored[0]["event"] == "evaluation"
+    spent = 0 if searched else cost["evaluated_tokens"]
+    each = (cost["evaluated_tokens"] if searched else cost["ranking_tokens"]) / max(1, len(scored))
+    lower = network["trained"]["direction"] == "min"
     curve, best = [], None
-    for number, event in enumerate(candidates, 1):
+    for number, event in enumerate(scored, 1):
         proxy = event["proxy"]
         if proxy is not None:
-            lower = event["direction"] == "min"
             best = proxy if best is None else (min if lower else max)(best, proxy)
         if best is not None:
-            curve.append((cost["evaluated_tokens"] + number * each, best))
+            curve.append((spent + number * each, best))
     return Outcome(strategy, seed, network["trained"]["test"], network["proxy"]["value"], dict(cost), tuple(curve))
 
 
@@ -117,12 +138,25 @@ class Comparison:
 
 
 def compared(
-    found: Sequence[Outcome], *, metric: str, lower_is_better: bool, in_table: bool = False
+    found: Sequence[Outcome],
+    *,
+    metric: str,
+    lower_is_better: bool,
+    in_table: bool = False,
+    wanted: Sequence[int] = (),
 ) -> Comparison | None:
-    """The comparison; None where no seed was finished by all strategies."""
+    """The comparison; None where no seed was finished by all strategies.
+
+    Args:
+        found: what was found.
+        metric: what is compared.
+        lower_is_better: its direction.
+        in_table: whether scores were looked up.
+        wanted: seeds that were asked for, of which some may not be among `found`.
+    """
     strategies = list(dict.fromkeys(each.strategy for each in found))
     by = {(each.strategy, each.seed): each for each in found}
-    seeds = sorted({each.seed for each in found})
+    seeds = sorted({*wanted, *(each.seed for each in found)})
     whole = [s for s in seeds if all((n, s) in by and by[n, s].test is not None for n in strategies)]
     if not whole:
         return None
@@ -185,8 +219,7 @@ def table(comparison: Comparison) -> str:
     read = [cost["evaluated_tokens"] + cost["ranking_tokens"] for cost in comparison.cost.values()]
     if max(read) > UNEQUAL * min(read):
         lines.append(
-            "Their scores did not read equally much (scored items), so that those that read more had a better chance: "
-            "strategy.evaluations says how much."
+            "Their scores did not read equally much (scored items), so that those that read more had a better chance."
         )
     if comparison.left_out:
         lines.append(
@@ -214,6 +247,8 @@ def _sentence(a: str, b: str, pair: Paired, comparison: Comparison) -> str:
     first_wins = (difference.value < 0) == comparison.lower_is_better
     winner, loser = (a, b) if first_wins else (b, a)
     by = _shown(Mean(abs(difference.value), difference.error, difference.n))
+    if by.startswith("0.00") and difference.value:
+        by = f"{abs(difference.value):.2g}" + ("" if difference.error is None else f" ± {difference.error:.2g}")
     said = f"{winner} is better than {loser} by {by}, seed by seed (sign-flip test, p = {pair.p:.3g})"
     if pair.p < SIGNIFICANT:
         return f"{said}."

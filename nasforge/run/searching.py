@@ -1,9 +1,9 @@
-"""The job of an arm: search, propose candidates, rank them, and say what the policy learned."""
+"""The job of an arm: search, propose candidates, rank them, and say what the policy prefers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def search(shop: Workshop, job: Job, emit: Emit) -> dict[str, bytes]:
     count = spec.derive.candidates + (_extra_candidates(shop, per_candidate) if uniform else 0)
     candidates = distinct(strategy.propose, _canonical(shop), count)
     ranking: list[Candidate] = []
-    for report in rank(candidates, executor, task, ranking):
+    for report in rank(candidates, executor, task, ranking, strategy.scores):
         emit(report)
     if not ranking:
         raise RunFailedError("no candidate has a finite proxy score; lower executor.recipe.learning_rate")
@@ -61,15 +61,15 @@ def search(shop: Workshop, job: Job, emit: Emit) -> dict[str, bytes]:
         "data": dict(task.facts()),
         "cost": asdict(strategy.cost),
         "ranked": len(ranking),
-        "ranked_items": len(candidates) * per_candidate,
+        "ranked_items": sum(architecture not in strategy.scores for architecture, _ in candidates) * per_candidate,
         "shortlist": [
             {**_facts(candidate), "core_parameters": _parameters(shop, candidate)}
             for candidate in ranking[: spec.derive.shortlist]
         ],
         "largest": _facts(max(ranking, key=lambda candidate: _parameters(shop, candidate))),
     }
-    if group:
-        result["policy"] = _learned(shop, strategy, executor, ranking, watch, emit)
+    if group and spec.controller_kind.policy:
+        result["policy"] = _policy(shop, strategy, executor, watch, emit)
     return {"result.json": (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()}
 
 
@@ -90,41 +90,35 @@ def search_executor(shop: Workshop) -> Executor:
     return executor
 
 
-def _learned(
-    shop: Workshop,
-    strategy: Strategy,
-    executor: Executor,
-    ranking: Sequence[Candidate],
-    watch: diagnosis.Watch,
-    emit: Emit,
+def _policy(
+    shop: Workshop, strategy: Strategy, executor: Executor, watch: diagnosis.Watch, emit: Emit
 ) -> dict[str, Any]:
     """What the policy proposes at the end, and what that is worth beside uniform proposals on the same weights.
 
-    Uniform ones are scored for this alone: none of them is a candidate.
+    Scored for this alone: nothing of it is a candidate.
     """
-    space, task = strategy.space, shop.task
-    proposals = strategy.propose(SHOWN)
-    found: dict[str, Any] = {
-        "by_option": diagnosis.options(space, proposals),
-        "alarms": watch.alarms(proposals),
-    }
+    space, task, n = strategy.space, shop.task, shop.spec.derive.probes
+    proposals = strategy.controller.propose(SHOWN)
     rng = stream(shop.spec.seed, "uniform probe")
 
-    def drawn(count: int) -> list[Architecture]:
+    def uniform(count: int) -> list[Architecture]:
         return [space.sample(rng) for _ in range(count)]
 
-    probes = distinct(drawn, _canonical(shop), shop.spec.derive.probes)
-    scored: list[Candidate] = []
-    for report in rank(probes, executor, task, scored):
-        if isinstance(report, Tick):
-            emit(Tick("uniform proposals beside the policy's (proxy)", report.done, report.total, report.facts))
-    of_policy, of_uniform = (
-        diagnosis.rewards([task.reward(candidate.proxy) for candidate in candidates])
-        for candidates in (ranking, scored)
-    )
-    found["gain"] = diagnosis.gain(of_policy, of_uniform)
-    found["text"] = diagnosis.in_words(found["gain"])
-    return found
+    found: dict[str, diagnosis.Rewards | None] = {}
+    for name, propose in (("policy", strategy.controller.propose), ("uniform", uniform)):
+        scored: list[Candidate] = []
+        for report in rank(distinct(propose, _canonical(shop), n), executor, task, scored, strategy.scores):
+            if isinstance(report, Tick):
+                emit(Tick(f"proposals of the {name} sampler (proxy)", report.done, report.total, report.facts))
+        found[name] = diagnosis.rewards([task.reward(candidate.proxy) for candidate in scored])
+    gain = diagnosis.gain(found["policy"], found["uniform"])
+    by_policy = getattr(strategy.config, "sampler", "uniform") in ("policy", "epsilon")
+    return {
+        "by_option": diagnosis.options(space, proposals),
+        "alarms": watch.alarms(proposals),
+        "gain": gain,
+        "text": diagnosis.in_words(gain, trained_by_policy=by_policy),
+    }
 
 
 def _controller(shop: Workshop, uniform: bool, seed: int) -> Controller:
@@ -143,7 +137,8 @@ def _extra_candidates(shop: Workshop, per_candidate: int) -> int:
     kind = shop.spec.strategy_kind
     evaluations = kind.evaluations(shop.spec.strategy)
     if kind.whole_split:
-        return evaluations
+        # The other arm ranks what it has scored.
+        return max(0, evaluations - shop.spec.derive.candidates)
     return evaluations * shop.task.minibatch_items() // per_candidate
 
 

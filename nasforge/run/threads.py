@@ -33,6 +33,9 @@ IMAGES = 1_000_000
 """From which ``batch_size * channels * height * width`` on a network of images gets two threads. Measured as above:
 0.58 at 64 x 16 x 32 x 32, 0.73 and 0.91 beyond it; from 0.78 to 1.48 below it."""
 
+MOST = 1024
+"""Threads that can be asked for; torch takes no number of any size."""
+
 PAYS = 0.9
 """What more threads must bring a step to, at most, before `pick` takes them; less is within what measuring varies by.
 """
@@ -65,10 +68,10 @@ def asked(text: str) -> int | Literal["rule", "auto"]:
         return "rule"
     if text == "auto":
         return "auto"
-    if text.isascii() and text.isdigit() and int(text) > 0:
+    if text.isascii() and text.isdigit() and 0 < int(text) <= MOST:
         return int(text)
     raise UsageError(
-        f"--threads {text}: use a number from 1 on, `rule` (by the sizes in the file) or `auto` (measured)"
+        f"--threads {text}: use a number from 1 to {MOST:,}, `rule` (by the sizes in the file) or `auto` (measured)"
     )
 
 

@@ -66,8 +66,8 @@ class DeriveOptions(Options):
         shortlist: the best of them, which are trained from scratch for a short time; the best of these is the result.
             (The paper: several are sampled, the best on one minibatch is the result.)
         short_epochs: passes over the training data of that short training.
-        probes: architectures drawn uniformly that are scored with the same shared weights as the policy's proposals, so
-            that the result says whether the policy learned; none of them is a candidate. 0 for none.
+        probes: proposals of a controller's policy, and as many drawn uniformly, that are scored with the same shared
+            weights at the end, so that the result says what the policy prefers; none is a candidate. 0 for none.
     """
 
     candidates: int = Field(default=24, ge=1)

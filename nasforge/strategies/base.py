@@ -13,7 +13,7 @@ from nasforge.executors.base import Executor
 from nasforge.recipe import Recipe
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
-from nasforge.tasks.base import Task
+from nasforge.tasks.base import Score, Task
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class Strategy(ABC):
     Attributes:
         controller: proposes architectures within the limits of its space, whatever the one that was given proposes.
         cost: what has been spent so far.
+        scores: of the whole validation split, with the weights as they are at the end: what need not be scored again.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Strategy(ABC):
         self.recipe = recipe
         self.seed = seed
         self.cost = SearchCost()
+        self.scores: dict[Architecture, Score] = {}
 
     @abstractmethod
     def search(self) -> Iterator[Report]:
@@ -107,4 +109,4 @@ class Strategy(ABC):
 
     @abstractmethod
     def propose(self, count: int) -> list[Architecture]:
-        """Draw `count` architectures that the finished search holds to be good; repeats are allowed."""
+        """Give `count` architectures that the finished search holds to be good; others at the next call, or repeats."""

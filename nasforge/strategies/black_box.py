@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from nasforge.controllers.advantage import mean
-from nasforge.controllers.base import Controller
+from nasforge.controllers.base import Controller, ControllerReport
 from nasforge.controllers.limited import within_limits
 from nasforge.errors import RunFailedError
 from nasforge.space.architecture import Architecture
@@ -95,6 +95,8 @@ class BlackBox:
     Attributes:
         controller: proposes within the limits of its space, whatever the one that was given proposes.
         archive: every architecture with a finite score, in the order of the first ones, with all its scores.
+        updates: how often the controller was told.
+        report: what its last update did; None before the first.
         asked: how many queries were made.
         failed: how many of them gave no finite score.
     """
@@ -130,6 +132,8 @@ class BlackBox:
             raise ValueError(f"asking again takes {ask_again.queries} of {budget} queries: nothing is left to search")
         self.controller = within_limits(controller)
         self.archive: dict[Architecture, list[float]] = {}
+        self.updates = 0
+        self.report: ControllerReport | None = None
         self.asked = 0
         self.failed = 0
         self._score = score
@@ -158,7 +162,8 @@ class BlackBox:
         if len(self._scores) == len(self._group):
             told = [(m, s) for m, s in zip(self._group, self._scores, strict=True) if math.isfinite(s)]
             if len(told) >= self._smallest_group:
-                self.controller.update([m for m, _ in told], [s for _, s in told])
+                self.report = self.controller.update([m for m, _ in told], [s for _, s in told])
+                self.updates += 1
             self._group, self._scores = [], []
         return query
 
@@ -208,6 +213,7 @@ class BlackBox:
             "controller": self._before if self._group else self.controller.state(),
             "group": len(self._group),
             "scores": [repr(score) for score in self._scores],
+            "updates": self.updates,
             "asked": self.asked,
             "failed": self.failed,
             "archive": [
@@ -222,7 +228,7 @@ class BlackBox:
         self._before = state["controller"]
         self._group = self.controller.propose(int(state["group"])) if state["group"] else []
         self._scores = [float(score) for score in state["scores"]]
-        self.asked, self.failed = int(state["asked"]), int(state["failed"])
+        self.asked, self.failed, self.updates = int(state["asked"]), int(state["failed"]), int(state["updates"])
         space = self.controller.space
         self.archive = {
             space.architecture(each["architecture"]): [float(score) for score in each["scores"]]

@@ -7,9 +7,10 @@ best of a few dozen samples on one batch. A whole split costs little and removes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from nasforge.executors.base import Executor
 from nasforge.space.architecture import Architecture
@@ -43,14 +44,18 @@ def distinct(
 
 
 def rank(
-    candidates: list[tuple[Architecture, str]], executor: Executor, task: Task, ranking: list[Candidate]
+    candidates: list[tuple[Architecture, str]],
+    executor: Executor,
+    task: Task,
+    ranking: list[Candidate],
+    known: Mapping[Architecture, Score] = MappingProxyType({}),
 ) -> Iterator[Report]:
-    """Score `candidates` on the whole validation split and fill `ranking`, best first.
+    """Score `candidates` on the whole validation split and fill `ranking`, best first; those in `known` have a score.
 
     Candidates whose score is not finite are reported and left out. The ranks of a team score one candidate each at a
     time.
     """
-    for index, (architecture, digest, score) in enumerate(_scored(candidates, executor, task)):
+    for index, (architecture, digest, score) in enumerate(_scored(candidates, executor, task, known)):
         finite = math.isfinite(score.value)
         if finite:
             ranking.append(Candidate(architecture, digest, score))
@@ -62,10 +67,13 @@ def rank(
 
 
 def _scored(
-    candidates: list[tuple[Architecture, str]], executor: Executor, task: Task
+    candidates: list[tuple[Architecture, str]], executor: Executor, task: Task, known: Mapping[Architecture, Score]
 ) -> Iterator[tuple[Architecture, str, Score]]:
     def score(begin: int, i: int) -> Score:
-        network = executor.calibrated(candidates[begin + i][0])
+        architecture = candidates[begin + i][0]
+        if architecture in known:
+            return known[architecture]
+        network = executor.calibrated(architecture)
         with network.computing():
             return task.evaluate(network, "valid", exact=False)
 

@@ -1,7 +1,8 @@
-"""Whether a policy learned anything, and whether it collapsed: what its proposals are worth beside uniform ones.
+"""What a policy prefers at the end of a search, and whether it collapsed.
 
-Both are scored with the same weights, so that nothing but the policy differs between them. That the policy's are better
-says that the controller learned from its rewards; it does not say that the architectures are better once trained.
+Its proposals are scored with the same weights as uniform ones. That they score better says that the policy prefers what
+does well with these weights, which it may have helped to train; it is no proof that it learned (a policy that noise has
+moved differs from uniform, too), and it says nothing about the architectures once they are trained.
 """
 
 from __future__ import annotations
@@ -63,21 +64,27 @@ def gain(policy: Rewards | None, uniform: Rewards | None) -> dict[str, Any]:
     return found
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """A sentence about a `gain`; empty where there is none."""
+def in_words(found: dict[str, Any], *, trained_by_policy: bool) -> str:
+    """A sentence about a `gain`; empty where there is none.
+
+    Args:
+        found: see `gain`.
+        trained_by_policy: whether the weights were trained with proposals of the policy.
+    """
     if not found or not found["standard_error"]:
         return ""
     errors = found["difference"] / found["standard_error"]
-    verdict = "the policy learned" if errors >= 2 else "the policy learned nothing that shows"
-    if errors <= -2:
-        verdict = "the policy proposes worse ones"
+    verdict = "they score no differently"
+    if abs(errors) >= 2:
+        verdict = "they score better" if errors > 0 else "they score worse"
     means = {
         name: f"{found[name]['reward']:.4g} ± {found[name]['standard_error']:.2g}" for name in ("policy", "uniform")
     }
-    return (
+    said = (
         f"With the same shared weights the policy's proposals have a mean reward of {means['policy']}, uniform ones "
         f"{means['uniform']}: {verdict} ({errors:+.1f} standard errors)."
     )
+    return f"{said} The weights were trained where the policy went, which favours it." if trained_by_policy else said
 
 
 class Watch:
@@ -112,8 +119,8 @@ class Watch:
         if self._low is not None:
             update, entropy = self._low
             found.append(
-                f"the entropy of the policy fell to {entropy:.2g} nats in {update} of {self._updates} updates, of "
-                f"{math.log(self._space.size):.3g} at uniform: it hardly explored from then on"
+                f"the entropy of the policy had fallen to {max(0.0, entropy):.2g} nats after {update} of "
+                f"{self._updates} updates, of {math.log(self._space.size):.3g} at uniform"
             )
         chosen = options(self._space, proposals)
         by_role: dict[str, Counter[str]] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from nasforge.controllers.base import ControllerReport
 from nasforge.controllers.random import RandomController
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
@@ -24,6 +25,7 @@ class OneShot(Strategy):
     """See the module."""
 
     _found: BlackBox | None = None
+    _proposed = 0
 
     def search(self) -> Iterator[Report]:
         """See `Strategy`."""
@@ -56,10 +58,26 @@ class OneShot(Strategy):
             facts = {
                 "query": query.number,
                 "digest": query.architecture.digest,
+                "proxy": self.scores[query.architecture].value if finite else None,
                 "reward": query.score if finite else None,
                 "best": best if math.isfinite(best) else None,
             }
             yield Event("evaluation", facts)
+            if search.updates > self.cost.controller_steps and search.report is not None:
+                self.cost.controller_steps = search.updates
+                yield self._told(search.report, best)
+
+    def _told(self, report: ControllerReport, best: float) -> Event:
+        facts = {
+            "epoch": self.config.epochs - 1,
+            "step": self.cost.controller_steps,
+            "reward": report.reward,
+            "baseline": report.baseline,
+            "entropy": report.entropy,
+            "loss": report.loss,
+            "best": best,
+        }
+        return Event("controller_step", facts)
 
     def _reward(self, architecture: Architecture, query: int) -> float:
         def score(i: int) -> Score:
@@ -67,15 +85,18 @@ class OneShot(Strategy):
             with network.computing():
                 return self.task.evaluate(network, "valid", exact=False)
 
-        # Of a team the first rank scores, and the others are told: all must hear the same to the last digit.
-        (found,) = self.task.scores(1, score)
+        # Weights stand still, so that a score is the same again: it is a query, but is computed once.
+        if architecture not in self.scores:
+            # Of a team the first rank scores, and the others are told: all must hear the same to the last digit.
+            (self.scores[architecture],) = self.task.scores(1, score)
+            self.cost.evaluated_items += self.scores[architecture].count + self.executor.calibration_items()
         self.cost.evaluations += 1
-        self.cost.evaluated_items += found.count + self.executor.calibration_items()
-        return self.task.reward(found)
+        return self.task.reward(self.scores[architecture])
 
     def propose(self, count: int) -> list[Architecture]:
-        """The best that were scored; where these are fewer, what the controller proposes beside them."""
+        """The best that were scored, at the next call those after them; then what the controller proposes."""
         if self._found is None:
             return self.controller.propose(count)
-        best = self._found.best(count)
+        begin, self._proposed = self._proposed, self._proposed + count
+        best = self._found.best(begin + count)[begin:]
         return [*best, *self.controller.propose(count - len(best))] if len(best) < count else best

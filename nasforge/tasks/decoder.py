@@ -1,4 +1,4 @@
-"""A linear layer and its cross-entropy, in chunks: the logits of all tokens at once are never kept.
+"""A linear layer and its cross-entropy, in chunks: in float32 the logits of all tokens at once are never kept.
 
 With gradients, the chunk of logits turns into its own gradient while it is still in the cache, and is multiplied at
 once; kept are the gradients of input and weights, which are as large as these. Losses are exact and never capped.

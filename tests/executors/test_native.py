@@ -122,7 +122,50 @@ def test_it_is_built_once_tested_and_then_found(cache: Path, native: Loops) -> N
     assert (second.path, second.key, second.seconds, len(tested)) == (first.path, first.key, None, 1)
     assert first.path.parent == cache
     self_test(second.path)
-    assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".so"]
+    assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "no digest"])
+def test_a_damaged_library_is_built_anew(cache: Path, native: Loops, damage: str) -> None:
+    first = build(accept)
+    whole = first.path.read_bytes()
+    if damage == "no digest":
+        first.path.with_suffix(".sha256").unlink()
+    else:
+        first.path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"rubbish")
+    tested: list[Path] = []
+    again = build(tested.append)
+    assert again.seconds is not None and len(tested) == 1
+    assert again.path.read_bytes() == whole or damage == "no digest"
+    self_test(again.path)
+    assert build(tested.append).seconds is None
+
+
+def test_a_mask_of_another_shape_is_broadcast_by_the_loop_in_python(native: Loops) -> None:
+    cell = one_node(TANH, 4, torch.float32)
+    with torch.no_grad():
+        cell.nodes[0].weight.normal_(generator=torch.Generator().manual_seed(0))
+        x, state = torch.ones(2, 3, 4), torch.ones(3, 4)
+        for mask in (torch.full((1, 4), 0.5), torch.full((3, 1), 0.5), torch.full((4,), 0.5)):
+            found, expected = (
+                run_cell(cell, each, WorkspacePool(), x, state, mask) for each in (native, PythonLoops())
+            )
+            assert torch.equal(found, expected)
+
+
+def test_cxx_may_have_arguments_and_must_be_there(
+    cache: Path, native: Loops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    wrapper = tmp_path / "wrap"
+    wrapper.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("CXX", f"{wrapper} {shutil.which('c++') or 'g++'}")
+    build(accept)
+    assert "-shared" in log.read_text()
+    monkeypatch.setenv("CXX", "nosuch -O1")
+    with pytest.raises(NativeUnavailable, match="CXX is 'nosuch -O1', and no such program"):
+        build(accept)
 
 
 def test_flags_compiler_and_torch_are_in_the_key(

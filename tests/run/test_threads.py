@@ -70,6 +70,8 @@ def test_the_rule_gives_two_threads_where_both_trainings_are_large(
 def test_the_shipped_spaces_stay_at_one_thread(path: Path) -> None:
     if path.stem == "rnn_activations":
         pytest.importorskip("nasforge_activations")
+    if "kind: table" in path.read_text():
+        return  # nothing is computed
     for profile in ("smoke", "quick"):
         found = by_rule(spec_of(path.stem, profile=profile), cores=64, beside=1)
         assert found.number == 1 and "is below" in found.reason
@@ -113,7 +115,7 @@ def test_what_is_told_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         == "nothing to measure: 1 core for 1 process side by side"
     )
     for text in ("0", "-1", "two", "1.5", ""):
-        with pytest.raises(UsageError, match=f"--threads {text}: use a number from 1 on"):
+        with pytest.raises(UsageError, match=f"--threads {text}: use a number from 1 to 1,024"):
             asked(text)
 
 
@@ -253,5 +255,5 @@ def test_a_run_says_its_threads_and_resume_keeps_them(toy_run: Toy, tmp_path: Pa
 def test_threads_that_are_no_number_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     write_toy(tmp_path)
     done = nasforge("run", "toy.yaml", "--threads", "many", "--run-dir", "run", cwd=tmp_path)
-    assert done.returncode == 2 and "--threads many: use a number from 1 on" in done.stderr
+    assert done.returncode == 2 and "--threads many: use a number from 1 to 1,024" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Whether the policy learned, and whether it collapsed."""
+"""What the policy prefers, and whether it collapsed."""
 
 from __future__ import annotations
 
@@ -39,23 +39,24 @@ def test_rewards_are_those_that_are_finite() -> None:
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        (-5.0, "the policy learned (+14.1 standard errors)"),
-        (-5.98, "the policy learned nothing that shows (+0.3 standard errors)"),
-        (-7.0, "the policy proposes worse ones (-14.1 standard errors)"),
+        (-5.0, "they score better (+14.1 standard errors)"),
+        (-5.98, "they score no differently (+0.3 standard errors)"),
+        (-7.0, "they score worse (-14.1 standard errors)"),
     ],
 )
 def test_the_sentence_goes_by_two_standard_errors(policy: float, said: str) -> None:
     found = gain(Rewards(24, policy, 0.05), Rewards(12, -6.0, 0.05))
     assert found["difference"] == pytest.approx(policy + 6)
     assert found["standard_error"] == pytest.approx(0.05 * 2**0.5)
-    assert said in in_words(found)
+    assert said in in_words(found, trained_by_policy=False)
+    assert in_words(found, trained_by_policy=True).endswith("where the policy went, which favours it.")
 
 
 def test_without_two_errors_nothing_is_said() -> None:
     assert gain(None, Rewards(1, 1.0, None)) == {}
-    assert in_words({}) == ""
-    assert in_words(gain(Rewards(1, 1.0, None), Rewards(2, 1.0, 0.1))) == ""
-    assert in_words(gain(Rewards(2, 1.0, 0.0), Rewards(2, 1.0, 0.0))) == ""
+    assert in_words({}, trained_by_policy=True) == ""
+    assert in_words(gain(Rewards(1, 1.0, None), Rewards(2, 1.0, 0.1)), trained_by_policy=True) == ""
+    assert in_words(gain(Rewards(2, 1.0, 0.0), Rewards(2, 1.0, 0.0)), trained_by_policy=True) == ""
 
 
 def collapsed(space: SearchSpace, role: str, option: int) -> Architecture:
@@ -104,4 +105,4 @@ def test_an_entropy_near_zero_counts_in_the_first_half_only() -> None:
         watch.see(Event("candidate", {}))
         assert bool(watch.alarms(proposals)) == alarmed
         if entropies[0] == low:
-            assert f"fell to {low:.2g} nats in 1 of 4 updates" in watch.alarms(proposals)[0]
+            assert f"had fallen to {low:.2g} nats after 1 of 4 updates" in watch.alarms(proposals)[0]
