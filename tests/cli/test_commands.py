@@ -168,7 +168,8 @@ def test_plugins_ls_lists_every_kind_of_component() -> None:
     done = nasforge("plugins", "ls", "--json", cwd=ROOT)
     builtin = json.loads(done.stdout)["plugins"][0]["registered"]
     assert {"tanh", "relu", "sigmoid", "identity"} <= set(builtin["operations"])
-    assert builtin["kinds"] == ["recurrent_cell", "conv_cell", "macro_network"] and builtin["strategies"] == ["enas"]
+    assert builtin["kinds"] == ["recurrent_cell", "conv_cell", "macro_network", "choices"]
+    assert builtin["strategies"] == ["enas", "black_box", "evolution", "local_search", "reinforce"]
 
 
 FAULTS = {
