@@ -242,7 +242,8 @@ def _digits(error: float) -> int:
 
 def _sentence(a: str, b: str, pair: Paired, comparison: Comparison) -> str:
     difference = pair.difference
-    if difference.value == 0:
+    scale = max(abs(comparison.test[a].value), abs(comparison.test[b].value))
+    if abs(difference.value) <= 1e-9 * scale:  # rounding
         return f"{a} and {b} have the same mean (p = {pair.p:.3g})."
     first_wins = (difference.value < 0) == comparison.lower_is_better
     winner, loser = (a, b) if first_wins else (b, a)

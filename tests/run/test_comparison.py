@@ -46,6 +46,8 @@ def test_only_seeds_that_all_finished_count() -> None:
         ([9.0], [10.0], True, "1 seed cannot reach p < 0.05, the smallest possible is 1: take 6 or more."),
         ([9.0, 10.0] * 3, [10.0, 9.5] * 3, True, "(sign-flip test, p = 0.625), which chance explains as well."),
         ([9.0, 8.0], [9.0, 8.0], True, "enas and random have the same mean (p = 1)."),
+        ([0.1 + 0.2, 0.5], [0.5, 0.3], True, "enas and random have the same mean (p = 1)."),
+        ([9.001, 8.0], [9.0, 8.0], True, "random is better than enas by 0.0005 ± 0.0005"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_pair(enas: list[float | None], random: list[float | None], lower: bool, said: str) -> None:
