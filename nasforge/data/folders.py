@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from nasforge.errors import UsageError
+
 
 def data_folder() -> Path:
     """Return the folder that holds data sets; it need not exist.
@@ -27,7 +29,10 @@ def cache_folder() -> Path:
 
 def _chosen(variable: str) -> Path | None:
     value = os.environ.get(variable, "")
-    return Path(value).expanduser().absolute() if value else None
+    try:
+        return Path(value).expanduser().absolute() if value else None
+    except RuntimeError:
+        raise UsageError(f"{variable}={value}: there is no such user; name a folder") from None
 
 
 def _user_folder(xdg: str, linux: str, macos: str, windows: str) -> Path:

@@ -16,7 +16,7 @@ from nasforge import __version__
 from nasforge.data.files import write_bytes_atomically, write_text_atomically
 from nasforge.run.backend import Settled
 from nasforge.run.directory import FORMAT, RunDirectory
-from nasforge.run.threads import Choice
+from nasforge.run.threads import Choice, usable_cores
 from nasforge.spec.resolved import to_yaml
 from nasforge.spec.run_spec import RunSpec, TableSpec
 
@@ -82,7 +82,7 @@ def start_run(
 
 def n_workers(spec: RunSpec | TableSpec) -> int:
     """Processes that train side by side: as told, else two where there are two cores."""
-    return spec.workers if spec.workers is not None else min(2, os.cpu_count() or 1)
+    return spec.workers if spec.workers is not None else min(2, usable_cores())
 
 
 def versions() -> dict[str, str]:

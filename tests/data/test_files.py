@@ -16,7 +16,7 @@ import pytest
 
 from nasforge.data import files
 from nasforge.data.folders import cache_folder, data_folder
-from nasforge.errors import StorageError
+from nasforge.errors import StorageError, UsageError
 
 REASONS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EIO)
 
@@ -207,7 +207,7 @@ def test_a_real_limit_in_the_middle_of_a_write_leaves_nothing_torn(tmp_path: Pat
 import resource, sys
 from pathlib import Path
 from nasforge.data import files
-from nasforge.errors import StorageError
+from nasforge.errors import StorageError, UsageError
 folder = Path(sys.argv[1])
 files.append_line(folder / "journal", "x" * 900)
 files.write_text_atomically(folder / "a", "old")
@@ -258,3 +258,10 @@ def test_xdg_folders_count_where_they_are_absolute(tmp_path: Path, monkeypatch: 
     assert data_folder() == tmp_path / "nasforge"
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     assert data_folder() == Path.home() / ".local/share/nasforge"
+
+
+@pytest.mark.parametrize("variable", ["NASFORGE_DATA", "NASFORGE_CACHE"])
+def test_a_folder_of_a_user_who_does_not_exist_is_told(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "~nosuchuser/x")
+    with pytest.raises(UsageError, match=f"{variable}=~nosuchuser/x: there is no such user"):
+        (data_folder if variable == "NASFORGE_DATA" else cache_folder)()
