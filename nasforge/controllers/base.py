@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nasforge.space.architecture import Architecture
@@ -30,12 +30,14 @@ class ControllerReport:
         entropy: mean entropy of the policy over a whole architecture, in nats; the log of the space's size for uniform
             sampling of unconditional decisions. A controller without a policy says in its `update` what it reports.
         loss: the value that was minimised; 0 where nothing is.
+        entropies: of a policy, its mean entropy in nats at each decision, by name, 0 where the decision did not exist.
     """
 
     reward: float
     baseline: float
     entropy: float
     loss: float
+    entropies: Mapping[str, float] = field(default_factory=dict)
 
 
 class Controller(ABC):

@@ -178,7 +178,8 @@ class LstmController(Controller):
         rewards = [float(reward) for reward in rewards]
         walk = self._walk_of(proposals)
         advantages, baseline = self._advantages(rewards)
-        entropy = walk.entropy().sum(1).mean()
+        entropies = walk.entropy().mean(0)
+        entropy = entropies.sum()
         weights = torch.tensor(advantages, dtype=torch.float32, device=self.device)
         loss = -(weights * walk.log_prob()).mean() - self.config.entropy_weight * entropy
         if self.config.skip_target is not None:
@@ -189,6 +190,7 @@ class LstmController(Controller):
             baseline=baseline,
             entropy=entropy.item(),
             loss=loss.item() if stepped else 0.0,
+            entropies=dict(zip((d.name for d in self.space.decisions), entropies.tolist(), strict=True)),
         )
 
     def _advantages(self, rewards: Sequence[float]) -> tuple[list[float], float]:

@@ -83,7 +83,7 @@ class Enas(Strategy):
         return self.controller.propose(count)
 
     def _controller_phase(self, epoch: int) -> Iterator[Report]:
-        best = -math.inf
+        best, report = -math.inf, None
         n_steps = self.config.controller_steps
         for step in range(n_steps):
             proposals = self.controller.propose(self.config.candidates_per_step)
@@ -115,6 +115,8 @@ class Enas(Strategy):
             shown = {"reward": report.reward, "entropy": report.entropy}
             yield Tick(f"controller, epoch {epoch + 1}/{self.config.epochs}", step + 1, n_steps, shown)
             yield Event("controller_step", facts)
+        if report is not None and report.entropies:
+            yield Event("policy", {"epoch": epoch, "entropy_by_decision": dict(report.entropies)})
 
     def _scores(self, proposals: Sequence[Architecture]) -> list[Score]:
         """Each on the minibatch of this controller step; a team shares them out."""

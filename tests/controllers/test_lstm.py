@@ -650,3 +650,13 @@ def test_spaces_with_inputs_or_conditions_are_not_plain() -> None:
     second = Decision("b", ("0", "1"), "op", "b", Condition(((Literal("a", "1"),),)))
     assert not LstmController(SearchSpace([first, second]), LstmOptions(units=8), seed=0).policy.plain
     assert LstmController(SearchSpace([first]), LstmOptions(units=8), seed=0).policy.plain
+
+
+def test_a_report_says_the_entropy_of_every_decision() -> None:
+    controller = LstmController(enas_space(3), LstmOptions(units=8, init_range=0.5), seed=0)
+    proposals = controller.propose(6)
+    expected = controller.entropy(proposals).mean(0)
+    report = controller.update(proposals, [float(n) for n in range(6)])
+    assert list(report.entropies) == [decision.name for decision in controller.space.decisions]
+    torch.testing.assert_close(torch.tensor(list(report.entropies.values())), expected)
+    assert report.entropy == pytest.approx(sum(report.entropies.values()), rel=1e-5)

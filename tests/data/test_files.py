@@ -207,7 +207,7 @@ def test_a_real_limit_in_the_middle_of_a_write_leaves_nothing_torn(tmp_path: Pat
 import resource, sys
 from pathlib import Path
 from nasforge.data import files
-from nasforge.errors import StorageError, UsageError
+from nasforge.errors import StorageError
 folder = Path(sys.argv[1])
 files.append_line(folder / "journal", "x" * 900)
 files.write_text_atomically(folder / "a", "old")

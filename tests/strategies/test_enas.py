@@ -346,7 +346,7 @@ def test_events_are_plain_finite_json(tiny: LanguageModel) -> None:
     supergraph = cell(3)
     reports = list(enas(supergraph, tiny, lstm(supergraph)).search())
     kinds = Counter(report.kind for report in reports if isinstance(report, Event))
-    assert kinds == {"weight_steps": 2, "updates": 2, "controller_step": 4}
+    assert kinds == {"weight_steps": 2, "updates": 2, "controller_step": 4, "policy": 2}
     for report in reports:
         if isinstance(report, Event):
             assert json.loads(json.dumps(report.facts, allow_nan=False)) == report.facts
@@ -508,3 +508,15 @@ def test_rewards_are_measured_with_averaged_weights_which_remain_at_the_end(tiny
     of_plain, of_average = (s.executor.values()["shell.embedding"] for s in searches)
     torch.testing.assert_close(of_plain, plain[-1]["shell.embedding"], rtol=0, atol=0)
     torch.testing.assert_close(of_average, seen["controller"][-1]["shell.embedding"], rtol=0, atol=0)
+
+
+def test_each_controller_phase_ends_with_the_entropy_of_every_decision(tiny: LanguageModel) -> None:
+    supergraph = cell(3)
+    reports = list(enas(supergraph, tiny, lstm(supergraph)).search())
+    found, steps = events(reports, "policy"), events(reports, "controller_step")
+    assert [facts["epoch"] for facts in found] == [0, 1]
+    for facts, last in zip(found, steps[1::2], strict=True):
+        by_decision = facts["entropy_by_decision"]
+        assert list(by_decision) == [decision.name for decision in supergraph.space.decisions]
+        assert sum(by_decision.values()) == pytest.approx(last["entropy"], rel=1e-5)
+    assert events(list(enas(supergraph, tiny, Script(supergraph)).search()), "policy") == []
