@@ -25,7 +25,8 @@ from nasforge.graph.builder import GraphBuilder
 from nasforge.plugins import Plugins, build_plugins
 from nasforge.run.compile import compile_space
 from nasforge.spec.nodes import plain
-from nasforge.spec.run_spec import RunSpec, load_run_spec, load_space_spec
+from nasforge.spec.run_spec import load_run_spec, load_space_spec
+from nasforge.spec.specs import RunSpec
 from nasforge.spec.yaml_reader import read_value, read_yaml_text
 from nasforge.testing.operations import OperationCase, check_operation
 

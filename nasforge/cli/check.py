@@ -27,7 +27,8 @@ from nasforge.space.architecture import Architecture
 from nasforge.space.rule import TRIES, Refusals
 from nasforge.spec.nodes import printable
 from nasforge.spec.resolved import to_plain
-from nasforge.spec.run_spec import SpaceSpec, load_space_spec
+from nasforge.spec.run_spec import load_space_spec
+from nasforge.spec.specs import SpaceSpec
 
 COUNTED = 1000
 """Architectures whose parameters and FLOPs are counted; those of smaller spaces all are."""

@@ -25,7 +25,8 @@ from nasforge.run.comparison import RANDOM, Comparison, compared, metric_of, tab
 from nasforge.run.compile import compile_space
 from nasforge.run.group import group_here
 from nasforge.run.table_run import compare_in_table, load_table_of
-from nasforge.spec.run_spec import TableSpec, load_spec
+from nasforge.spec.run_spec import load_spec
+from nasforge.spec.specs import TableSpec
 
 
 def compare(

@@ -16,7 +16,7 @@ from nasforge.data.files import write_json_atomically
 from nasforge.errors import CorruptRunError, UsageError
 from nasforge.plugins import Plugins
 from nasforge.run.comparison import RANDOM, Outcome, outcomes
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.specs import RunSpec
 
 RESERVED = {
     "seed": "--first-seed and --seeds say which seeds are run",

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from nasforge.data.files import discard_standard_output
 from nasforge.run.plan import Job
 from nasforge.run.runner import Observer
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.specs import RunSpec
 
 PLAIN_SECONDS = 20.0
 """Between two lines of progress of one job where there is no terminal."""

@@ -23,7 +23,8 @@ from nasforge.run.runner import Runner
 from nasforge.run.spec_of_run import spec_of
 from nasforge.run.start import n_workers, start_run, versions
 from nasforge.run.threads import asked, choose
-from nasforge.spec.run_spec import RunSpec, TableSpec, load_spec
+from nasforge.spec.run_spec import load_spec
+from nasforge.spec.specs import RunSpec, TableSpec
 
 RUNS = Path("runs")
 

@@ -17,7 +17,7 @@ from nasforge.run.group import Group
 from nasforge.run.start import start_run
 from nasforge.run.table_run import load_table_of, run_table
 from nasforge.run.threads import Choice
-from nasforge.spec.run_spec import TableSpec
+from nasforge.spec.specs import TableSpec
 
 
 def begin_table(

@@ -14,7 +14,7 @@ from nasforge.components import Operation
 from nasforge.errors import SpecError, UsageError
 from nasforge.executors.native_build import NativeUnavailable, build
 from nasforge.run.compile import compile_space
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.specs import RunSpec
 
 Name = Literal["native", "python", "interpreter"]
 

@@ -13,7 +13,7 @@ from nasforge.graph.limits import LimitRule
 from nasforge.graph.supergraph import Supergraph
 from nasforge.recipe import Recipe
 from nasforge.seeds import stream
-from nasforge.spec.run_spec import RunSpec, SpaceSpec
+from nasforge.spec.specs import RunSpec, SpaceSpec
 
 
 def compile_space(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nasforge.errors import UsageError
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.specs import RunSpec
 
 TIMEOUT = "NASFORGE_GROUP_TIMEOUT"
 DEFAULT_SECONDS = 600.0

@@ -27,7 +27,7 @@ from nasforge.run.references import reference_network
 from nasforge.run.searching import search
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.specs import RunSpec
 from nasforge.strategies.base import Event, Report, Tick
 from nasforge.tasks.base import Score, Split, Task
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nasforge.run.directory import RunDirectory
 from nasforge.run.plan import Job
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.specs import RunSpec
 
 PROXY_NOTE = (
     "Scores with shared weights are proxies: they rank candidates and say nothing about what a network reaches. "

@@ -38,7 +38,7 @@ from nasforge.run.result import build_result, to_json
 from nasforge.run.spec_of_run import jobs_of
 from nasforge.run.start import n_workers, now, versions
 from nasforge.space.architecture import Architecture
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.specs import RunSpec
 
 
 class Observer(ABC):

@@ -8,7 +8,8 @@ from nasforge.errors import CorruptRunError
 from nasforge.plugins import Plugins
 from nasforge.run.directory import RunDirectory
 from nasforge.run.plan import Job, plan_jobs
-from nasforge.spec.run_spec import RunSpec, TableSpec, load_spec
+from nasforge.spec.run_spec import load_spec
+from nasforge.spec.specs import RunSpec, TableSpec
 
 
 def spec_of(directory: RunDirectory, plugins: Plugins) -> RunSpec | TableSpec:

@@ -18,7 +18,7 @@ from nasforge.run.backend import Settled
 from nasforge.run.directory import FORMAT, RunDirectory
 from nasforge.run.threads import Choice, usable_cores
 from nasforge.spec.resolved import to_yaml
-from nasforge.spec.run_spec import RunSpec, TableSpec
+from nasforge.spec.specs import RunSpec, TableSpec
 
 VERSIONED = ("torch", "numpy", "pydantic", "networkx")
 

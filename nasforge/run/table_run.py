@@ -23,7 +23,7 @@ from nasforge.run.start import now, versions
 from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
-from nasforge.spec.run_spec import TableSpec
+from nasforge.spec.specs import TableSpec
 from nasforge.strategies.black_box import AskAgain, BlackBox
 from nasforge.strategies.options import BlackBoxOptions
 

@@ -20,7 +20,7 @@ from nasforge.kinds.macro_network import MacroNetworkSpec
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec
 from nasforge.recipe import Recipe
 from nasforge.spec.choices import ChooseWidth
-from nasforge.spec.run_spec import RunSpec
+from nasforge.spec.specs import RunSpec
 from nasforge.tasks.image_options import ImageRecipe
 from nasforge.tasks.options import LanguageModelRecipe
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nasforge.components import (
     ControllerKind,
-    ExecutorKind,
-    ExecutorOptions,
-    Options,
     SpaceKind,
     StrategyKind,
     TaskKind,
 )
-from nasforge.errors import Problem, UsageError
-from nasforge.recipe import Recipe
+from nasforge.errors import UsageError
 from nasforge.spec.lets import PutIn, put_in, reserved
-from nasforge.spec.limits import Limits, check_counts
+from nasforge.spec.limits import check_counts
 from nasforge.spec.merged import Merged, Source, merged
-from nasforge.spec.nodes import Entry, MappingNode, Node, find, find_key
-from nasforge.spec.resolved import tagged, to_plain
+from nasforge.spec.nodes import Entry, MappingNode, Node
 from nasforge.spec.section_reader import SectionReader, TaggedSection
-from nasforge.spec.sections import FORMAT, CompareOptions, DeriveOptions, TrainOptions
+from nasforge.spec.specs import RunSpec, SpaceSpec, TableSpec
 from nasforge.spec.validate import Faults
 
 if TYPE_CHECKING:
@@ -39,158 +34,6 @@ TABLE_EXECUTOR = "shared_weights"
 """Whose defaults stand where a file can have no executor; nothing reads them."""
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpaceSpec:
-    """A validated space: what can be checked, counted, drawn and sampled without a task.
-
-    Attributes:
-        name: of the run.
-        seed: of every random stream.
-        space: the ``space`` block.
-        space_kind: the component that reads it.
-        let: plain data of its named choices.
-        executor: the ``executor`` block; its recipe is left out.
-        executor_kind: the component that reads it.
-        train: the final training; its recipe is left out.
-        stack: ``train.stack``, an instance of ``space_kind.stack``; None where nothing is written.
-        plugins: the distributions that the spec needs, as written.
-        limits: bounds that every architecture keeps; None for none.
-        profile: the profile that was applied; no part of the resolved form.
-        tree: what was read, for the places of faults that are found later; no part of the resolved form.
-    """
-
-    name: str
-    seed: int
-    space: Options
-    space_kind: SpaceKind
-    let: Mapping[str, Any]
-    executor: ExecutorOptions
-    executor_kind: ExecutorKind
-    train: TrainOptions
-    stack: Options | None
-    plugins: tuple[str, ...]
-    limits: Limits | None = None
-    profile: str | None = field(default=None, compare=False)
-    tree: Node | None = field(default=None, compare=False, repr=False)
-
-    def fault(self, path: Sequence[str], message: str, *, key: bool = True) -> Problem:
-        """A fault that only the compiled space, or the data, shows.
-
-        Args:
-            path: keys from the root of the file; where it is not written, its nearest ancestor that is.
-            message: what is wrong.
-            key: whether the key is shown, or its value.
-        """
-        if self.tree is None:
-            return Problem(".".join(filter(None, path)), message)
-        return (find_key if key else find)(self.tree, [*filter(None, path)]).problem(message)
-
-    def space_block(self) -> dict[str, Any]:
-        """Plain data of the ``space`` block."""
-        let = {"let": dict(self.let)} if self.let else {}
-        return {**tagged(self.space_kind.name, self.space), **let}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSpec(SpaceSpec):
-    """A validated run; two are equal if their resolved forms are.
-
-    Attributes:
-        task: the ``task`` block.
-        task_kind: the component that reads it.
-        strategy: the ``strategy`` block.
-        strategy_kind: the component that reads it.
-        controller: the ``controller`` block.
-        controller_kind: the component that reads it.
-        search_recipe: how shared weights are trained, an instance of ``task_kind.recipe``.
-        final_recipe: how single networks are trained, an instance of ``task_kind.recipe``.
-        derive: from the policy to one architecture.
-        compare: what the result is compared with.
-        workers: processes for independent trainings; None for two, or one on a single core.
-    """
-
-    task: Options
-    task_kind: TaskKind
-    strategy: Options
-    strategy_kind: StrategyKind
-    controller: Options
-    controller_kind: ControllerKind
-    search_recipe: Recipe
-    final_recipe: Recipe
-    derive: DeriveOptions
-    compare: CompareOptions
-    workers: int | None
-
-    def resolved(self) -> dict[str, Any]:
-        """Plain data of everything, defaults filled in; loading it gives an equal `RunSpec`."""
-        executor = tagged(self.executor_kind.name, self.executor)
-        if "recipe" in executor:
-            executor["recipe"] = to_plain(self.search_recipe)
-        train = {**to_plain(self.train), "stack": to_plain(self.stack), "recipe": to_plain(self.final_recipe)}
-        for block, key in [(train, "stack" if self.space_kind.stack is None else "")] + [
-            (block, "hidden" if self.space_kind.shapes is not None else "") for block in (executor, train)
-        ]:
-            block.pop(key, None)
-        return {
-            "nasforge": FORMAT,
-            "name": self.name,
-            "plugins": list(self.plugins),
-            "seed": self.seed,
-            "space": self.space_block(),
-            "task": tagged(self.task_kind.name, self.task),
-            "strategy": tagged(self.strategy_kind.name, self.strategy),
-            "controller": tagged(self.controller_kind.name, self.controller),
-            "executor": executor,
-            "derive": to_plain(self.derive),
-            "train": train,
-            "compare": to_plain(self.compare),
-            "limits": to_plain(self.limits),
-            "workers": self.workers,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableSpec(SpaceSpec):
-    """A validated search in a table: nothing is trained; two are equal if their resolved forms are.
-
-    Attributes:
-        task: the ``task`` block.
-        task_kind: the component that reads it.
-        strategy: the ``strategy`` block.
-        strategy_kind: the component that reads it.
-        controller: the ``controller`` block.
-        controller_kind: the component that reads it.
-        compare: what the result is compared with.
-    """
-
-    task: Options
-    task_kind: TaskKind
-    strategy: Options
-    strategy_kind: StrategyKind
-    controller: Options
-    controller_kind: ControllerKind
-    compare: CompareOptions
-
-    @property
-    def workers(self) -> int:
-        """One process does it all, in seconds."""
-        return 1
-
-    def resolved(self) -> dict[str, Any]:
-        """Plain data of everything, defaults filled in; loading it gives an equal `TableSpec`."""
-        return {
-            "nasforge": FORMAT,
-            "name": self.name,
-            "plugins": list(self.plugins),
-            "seed": self.seed,
-            "space": self.space_block(),
-            "task": tagged(self.task_kind.name, self.task),
-            "strategy": tagged(self.strategy_kind.name, self.strategy),
-            "controller": tagged(self.controller_kind.name, self.controller),
-            "compare": to_plain(self.compare),
-        }
 
 
 def load_spec(

@@ -21,7 +21,8 @@ from nasforge.graph.canonical import canonical_digest
 from nasforge.graph.count import Meter
 from nasforge.plugins import build_plugins
 from nasforge.run.compile import compile_space, refuse_what_cannot_be_trained
-from nasforge.spec.run_spec import SpaceSpec, load_space_spec
+from nasforge.spec.run_spec import load_space_spec
+from nasforge.spec.specs import SpaceSpec
 
 ROOT = Path(__file__).parents[2]
 HEAD = "nasforge: 1\nname: x\n"

@@ -21,7 +21,8 @@ from nasforge.run.measure import ROUNDS, timed
 from nasforge.run.pool import MEASURE, Message
 from nasforge.run.runner import Observer, Runner
 from nasforge.run.threads import Choice, asked, by_rule, choose, counts, pick
-from nasforge.spec.run_spec import RunSpec, load_run_spec
+from nasforge.spec.run_spec import load_run_spec
+from nasforge.spec.specs import RunSpec
 
 SPACES = Path(__file__).parents[2] / "spaces"
 Toy = tuple[Path, subprocess.CompletedProcess[str]]

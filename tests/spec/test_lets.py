@@ -11,8 +11,9 @@ from nasforge.catalogue import Catalogue
 from nasforge.errors import Problem, SpecError
 from nasforge.plugins import Plugins, build_plugins
 from nasforge.spec.nodes import plain
-from nasforge.spec.run_spec import SpaceSpec, load_space_spec
+from nasforge.spec.run_spec import load_space_spec
 from nasforge.spec.schema import json_schema
+from nasforge.spec.specs import SpaceSpec
 from nasforge.spec.yaml_reader import read_yaml_text
 
 

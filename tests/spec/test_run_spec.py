@@ -39,7 +39,8 @@ from nasforge.plugins import PluginFailure, Plugins, build_plugins
 from nasforge.recipe import Recipe
 from nasforge.spec.nodes import plain
 from nasforge.spec.resolved import to_plain, to_yaml
-from nasforge.spec.run_spec import RunSpec, load_run_spec
+from nasforge.spec.run_spec import load_run_spec
+from nasforge.spec.specs import RunSpec
 from nasforge.spec.yaml_builder import MAX_PROBLEMS
 from nasforge.spec.yaml_reader import read_yaml_text
 from nasforge.strategies.options import EnasOptions

@@ -30,8 +30,9 @@ from nasforge.recipe import Recipe
 from nasforge.spec import sections
 from nasforge.spec.docstrings import fields_of, summary_of
 from nasforge.spec.nodes import plain
-from nasforge.spec.run_spec import RunSpec, load_run_spec, load_space_spec
+from nasforge.spec.run_spec import load_run_spec, load_space_spec
 from nasforge.spec.schema import DIALECT, NAME_PATTERN, json_schema
+from nasforge.spec.specs import RunSpec
 from nasforge.spec.yaml_reader import read_yaml, read_yaml_text
 
 ROOT = Path(__file__).parents[2]
