@@ -184,3 +184,17 @@ def test_compare_takes_controllers(space: Path) -> None:
     assert done.returncode == 2 and "there is no strategy 'enas'" in done.stderr
     text = nasforge("compare", space, "--strategies", "local_search,random", "--seeds", "2", cwd=folder)
     assert "accuracy in the table" in text.stdout and "queries" in text.stdout
+
+
+@pytest.mark.parametrize(("runs", "again"), [(1, 0), (3, 30)])
+def test_the_best_are_asked_again_only_where_answers_differ(space: Path, runs: int, again: int) -> None:
+    folder = space.parent
+    table = dict(np.load(folder / "small.npz"))
+    save_table(
+        folder / "small.npz", architectures=table["architectures"], scores=table["scores"][:, :runs], name="t",
+        metric="accuracy", direction="max",
+    )  # fmt: skip
+    done = nasforge("run", space, "strategy.queries=150", "--run-dir", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (folder / "run" / "journal.jsonl").read_text().splitlines()]
+    assert sum(line["again"] for line in lines if line.get("job") == "search") == again

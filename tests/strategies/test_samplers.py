@@ -75,3 +75,15 @@ def test_under_limits_what_is_outside_is_put_back() -> None:
 def test_limits_that_nothing_satisfies_are_told() -> None:
     with pytest.raises(RunFailedError, match="10,000 architectures that were dealt none is within the limits"):
         FairSampler(SPACE.limited(Nothing()), seed=1).propose(1)
+
+
+def test_what_a_refused_architecture_took_is_put_back() -> None:
+    sampler = FairSampler(SPACE, seed=1)
+    for _ in range(7):
+        sampler.propose(1)
+        before = {name: sorted(deck) for name, deck in sampler._decks.items()}
+        sampler._take_back(sampler._dealt())
+        for decision in SPACE.decisions:
+            # An empty deck was dealt anew meanwhile.
+            expected = before[decision.name] or sorted(decision.options)
+            assert sorted(sampler._decks[decision.name]) == expected
