@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Mapping
+from typing import Any
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -24,3 +26,16 @@ def derive(seed: int, *purpose: str | int) -> int:
 def stream(seed: int, *purpose: str | int) -> random.Random:
     """A `random.Random` for the stream `purpose` of `seed`."""
     return random.Random(derive(seed, *purpose))
+
+
+def position(rng: random.Random) -> Mapping[str, Any]:
+    """Where a stream stands, as plain data."""
+    version, numbers, gauss = rng.getstate()
+    return {"version": version, "numbers": list(numbers), "gauss": gauss}
+
+
+def set_position(rng: random.Random, position: Mapping[str, Any]) -> None:
+    """Put a stream where `position` was taken."""
+    gauss = position["gauss"]
+    numbers = tuple(int(number) for number in position["numbers"])
+    rng.setstate((int(position["version"]), numbers, None if gauss is None else float(gauss)))

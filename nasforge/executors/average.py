@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,20 @@ class WeightAverage:
             else:
                 decay = min(self._decay, (1 + steps) / (10 + steps))
                 self._averages[parameter].lerp_(parameter, 1 - decay)
+
+    def state(self, named: Mapping[str, nn.Parameter]) -> Mapping[str, Any]:
+        """Everything that `load_state` needs to go on exactly; `named` are the weights by name."""
+        name_of = {parameter: name for name, parameter in named.items()}
+        return {
+            name_of[parameter]: {"steps": self._steps[parameter], "average": average.to("cpu", copy=True).contiguous()}
+            for parameter, average in self._averages.items()
+        }
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Any], named: Mapping[str, nn.Parameter]) -> None:
+        """Go on where `state` was taken."""
+        self._steps = {named[name]: int(each["steps"]) for name, each in state.items()}
+        self._averages = {named[name]: torch.empty_like(named[name]).copy_(e["average"]) for name, e in state.items()}
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -69,6 +69,10 @@ class WeightBank:
         self._sets: dict[str, tuple[tuple[WeightSpec, ...], tuple[nn.Parameter, ...]]] = {}
         self._statistics: dict[str, Tensor] = {}
 
+    def __len__(self) -> int:
+        """How many parameter sets and running statistics were allocated."""
+        return len(self._sets) + len(self._statistics)
+
     def take(self, key: str, specs: Sequence[WeightSpec]) -> tuple[nn.Parameter, ...]:
         """The parameters of `key`, allocated on the first call.
 

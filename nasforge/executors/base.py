@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasforge.executors.network import Network
 from nasforge.space.architecture import Architecture
@@ -32,6 +33,21 @@ class Executor(ABC):
     def calibration_items(self) -> int:
         """How many training items `calibrated` reads for one child."""
         return 0
+
+    @abstractmethod
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights that there are, by the names that networks give them (`Network.trained`)."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything that `load_state` needs to go on exactly, in the types of `Controller.state`."""
+        return {"values": self.values()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken, in a fresh executor of the same space and options.
+
+        Afterwards `parameters` names what it named then.
+        """
+        self.load_values(state["values"])
 
     @abstractmethod
     def values(self) -> Mapping[str, Tensor]:

@@ -9,6 +9,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,8 @@ class SharedWeights(Executor):
         self._put_back: Mapping[str, Tensor] = {}
         self._items_of_batch = 0
         self._children: OrderedDict[Architecture, Network] = OrderedDict()
+        # Those that were the first to use some weights, in their order: bound again, all weights are there again.
+        self._first_users: list[Architecture] = []
 
     def network(self, architecture: Architecture) -> Network:
         """See `Executor`."""
@@ -92,6 +95,13 @@ class SharedWeights(Executor):
         return network
 
     def _bound(self, architecture: Architecture) -> Network:
+        allocated, shell_there = len(self._bank), self._shell is not None
+        network = self._on_the_bank(architecture)
+        if len(self._bank) > allocated or not shell_there:
+            self._first_users.append(architecture)
+        return network
+
+    def _on_the_bank(self, architecture: Architecture) -> Network:
         core, whole = cores(
             self._supergraph,
             architecture,
@@ -158,17 +168,36 @@ class SharedWeights(Executor):
         self.calibrated(self._supergraph.space.sample(random.Random(0)))
         return CALIBRATION_STEPS * self._items_of_batch
 
-    def values(self) -> Mapping[str, Tensor]:
+    def parameters(self) -> Mapping[str, nn.Parameter]:
         """See `Executor`."""
-        self._bank.put_back(self._put_back)
-        self._put_back = {}
+        core = {f"core.{name}": parameter for name, parameter in self._bank.named_parameters().items()}
+        return {**self._shell_parameters(), **core}
+
+    def _shell_parameters(self) -> dict[str, nn.Parameter]:
         shells = {"shell": self._shell, "training": self._training_shell}
-        own = {
+        return {
             f"{prefix}.{name}": parameter
             for prefix, shell in shells.items()
             if shell is not None
             for name, parameter in shell.named_parameters()
         }
+
+    def state(self) -> Mapping[str, Any]:
+        """See `Executor`: the weights, and the architectures that were the first to use some of them."""
+        return {**super().state(), "first_users": [dict(architecture) for architecture in self._first_users]}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See `Executor`."""
+        for architecture in state["first_users"]:
+            self.network(self._supergraph.space.architecture(architecture))
+        if state["first_users"]:
+            super().load_state(state)
+
+    def values(self) -> Mapping[str, Tensor]:
+        """See `Executor`."""
+        self._bank.put_back(self._put_back)
+        self._put_back = {}
+        own = self._shell_parameters()
         bank = self._bank.values(statistics=self._running)
         named = {**own, **{f"core.{name}": value for name, value in bank.items()}}
         return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in named.items()}

@@ -78,6 +78,10 @@ class Losses:
         self._unread.clear()
         return self._read
 
+    def load_state(self, state: Sequence[float]) -> None:
+        """Go on with what `read` gave."""
+        self._read, self._unread = [float(loss) for loss in state], []
+
 
 def mean(values: Sequence[float]) -> float | None:
     """The mean; None of nothing."""
@@ -202,6 +206,39 @@ class Trainer:
         """How many steps were skipped."""
         return int(self._skipped)
 
+    def state(self, named: Mapping[str, nn.Parameter]) -> Mapping[str, Any]:
+        """Everything but the weights that `load_state` needs to go on exactly, in the types of `Controller.state`.
+
+        Args:
+            named: the weights that were trained, by name.
+        """
+        name_of: dict[Tensor, str] = {parameter: name for name, parameter in named.items()}
+        return {
+            "step_number": self.step_number,
+            "skipped": self.skipped,
+            "items": self.items,
+            "carried": [copy_of(state) for state in self._states],
+            "optimizer": {
+                name_of[parameter]: {key: copy_of(value) for key, value in moments.items()}
+                for parameter, moments in self._optimizer.state.items()
+            },
+        }
+
+    def load_state(self, state: Mapping[str, Any], named: Mapping[str, nn.Parameter]) -> None:
+        """Go on where `state` was taken; `named` are the weights, which hold their values already."""
+        device = next((weight.device for weight in named.values()), torch.device("cpu"))
+        self.step_number, self.items = int(state["step_number"]), int(state["items"])
+        self._skipped = torch.tensor(float(state["skipped"]))
+        self._states = [_on_device(carried, device) for carried in state["carried"]]
+        self._optimizer.state.clear()
+        for name, moments in state["optimizer"].items():
+            parameter = named[name]
+            self._optimizer.state[parameter] = {
+                # As the optimiser itself lays them out in memory.
+                key: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(device)
+                for key, value in moments.items()
+            }
+
     def _update(self, parameters: list[nn.Parameter], skipped: Tensor) -> None:
         """The optimiser's step, which leaves weights and state alone where `skipped` is 1."""
         group = self._optimizer.param_groups[0]
@@ -247,6 +284,19 @@ def _started_anew(state: Any, bad: Tensor) -> Any:
     if isinstance(state, tuple):
         return tuple(_started_anew(part, bad) for part in state)
     return state if state is None else state.masked_fill(bad, 0)
+
+
+def copy_of(state: Any) -> Any:
+    """A copy on the CPU of a tensor, or of a tuple of them; None of None."""
+    if isinstance(state, tuple):
+        return tuple(copy_of(part) for part in state)
+    return None if state is None else state.detach().to("cpu", copy=True).contiguous()
+
+
+def _on_device(state: Any, device: torch.device) -> Any:
+    if isinstance(state, tuple):
+        return tuple(_on_device(part, device) for part in state)
+    return None if state is None else state.to(device, copy=True)
 
 
 def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:

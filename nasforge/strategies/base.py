@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 from nasforge.controllers.base import Controller
@@ -73,8 +73,9 @@ class SearchCost:
 class Strategy(ABC):
     """Base class; subclasses are final.
 
-    A runner iterates over `search` to its end, showing and keeping what it yields, and then asks `propose` for
-    candidates. Nothing else is called in between.
+    A runner iterates over `steps` to its end, showing and keeping what is reported, and then asks `propose` for
+    candidates. Between two steps it may take `state`, with which an equal strategy goes on exactly: `load_state`, then
+    `steps`, which begins after the last step that was done.
 
     Attributes:
         controller: proposes architectures within the limits of its space, whatever the one that was given proposes.
@@ -104,8 +105,40 @@ class Strategy(ABC):
         self.scores: dict[Architecture, Score] = {}
 
     @abstractmethod
+    def steps(self) -> Iterator[Sequence[Report]]:
+        """Do what is left of the search, yielding after every step what there is to report of it."""
+
     def search(self) -> Iterator[Report]:
-        """Do the search, yielding after every step."""
+        """The reports of all `steps`, one by one."""
+        for reports in self.steps():
+            yield from reports
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything that `load_state` needs to go on exactly, in the types of `Controller.state` and tuples of them."""
+        return {
+            "executor": self.executor.state(),
+            "controller": self.controller.state(),
+            "cost": asdict(self.cost),
+            "scores": [{"architecture": dict(m), "score": astuple(score)} for m, score in self.scores.items()],
+            "position": self.position(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken, in a fresh strategy of equal arguments."""
+        self.executor.load_state(state["executor"])
+        self.controller.load_state(state["controller"])
+        self.cost = SearchCost(**state["cost"])
+        architecture = self.space.architecture
+        self.scores = {architecture(each["architecture"]): Score(*each["score"]) for each in state["scores"]}
+        self.load_position(state["position"])
+
+    @abstractmethod
+    def position(self) -> Mapping[str, Any]:
+        """What this strategy has beside executor, controller, cost and scores: how far it is, and what it works with."""
+
+    @abstractmethod
+    def load_position(self, position: Mapping[str, Any]) -> None:
+        """Go on from `position`; executor, controller, cost and scores are as they were."""
 
     @abstractmethod
     def propose(self, count: int) -> list[Architecture]:

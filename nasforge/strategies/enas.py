@@ -16,9 +16,10 @@ Deviations from the paper and from the reference codes: docs/enas.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
+from typing import Any
 
 from nasforge.controllers.random import RandomController
 from nasforge.executors.average import WeightAverage
@@ -37,13 +38,30 @@ DEFAULT_EPSILON = 0.1
 class Enas(Strategy):
     """The alternating search. See the module."""
 
+    # How far the search is: epochs done; of the epoch under way, updates of the controller done, skipped ones included,
+    # the best reward and what the last update said; validation minibatches used.
+    _epoch = 0
+    _controller_step = 0
+    _best = -math.inf
+    _entropies: Mapping[str, float] | None = None
     _windows = 0
+
+    @cached_property
+    def _weights(self) -> WeightPhase:
+        return WeightPhase(
+            self,
+            self.config.epochs,
+            architectures_per_step=self.config.architectures_per_step,
+            per_rank=self.config.architectures == "per_rank",
+            average=self._average,
+        )
 
     @cached_property
     def _average(self) -> WeightAverage | None:
         decay = self.config.reward_ema
         return None if decay is None else WeightAverage(decay)
 
+    @cached_property
     def _samplers(self) -> tuple[Sampler, Sampler]:
         """Who draws for weight steps in the warm-up, and after it."""
         uniform = RandomController(self.space, None, seed=derive(self.seed, "warm-up"))
@@ -58,65 +76,92 @@ class Enas(Strategy):
                 return uniform, EpsilonSampler(self.controller, epsilon, seed=derive(self.seed, "epsilon"))
         return uniform, self.controller
 
-    def search(self) -> Iterator[Report]:
+    def steps(self) -> Iterator[Sequence[Report]]:
         """See `Strategy`."""
-        epochs = self.config.epochs
-        weights = WeightPhase(
-            self,
-            epochs,
-            architectures_per_step=self.config.architectures_per_step,
-            per_rank=self.config.architectures == "per_rank",
-            average=self._average,
-        )
-        warm_up, later = self._samplers()
-        for epoch in range(epochs):
-            sampler = warm_up if epoch < self.config.warmup_epochs else later
-            yield from weights.epoch(epoch, sampler)
-            if epoch + 1 >= self.config.warmup_epochs:
-                with nullcontext() if self._average is None else self._average.applied():
-                    yield from self._controller_phase(epoch)
+        warm_up, later = self._samplers
+        while self._epoch < self.config.epochs:
+            yield from self._weights.epoch(self._epoch, warm_up if self._epoch < self.config.warmup_epochs else later)
+            if self._epoch + 1 >= self.config.warmup_epochs:
+                yield from self._controller_phase()
+            self._epoch, self._controller_step, self._best, self._entropies = self._epoch + 1, 0, -math.inf, None
         if self._average is not None:
             self._average.keep()
+
+    def position(self) -> Mapping[str, Any]:
+        """See `Strategy`."""
+        named, average = self.executor.parameters(), self._average
+        return {
+            "epoch": self._epoch,
+            "controller_step": self._controller_step,
+            "best": self._best,
+            "entropies": None if self._entropies is None else dict(self._entropies),
+            "windows": self._windows,
+            "weights": self._weights.state(),
+            "average": None if average is None else average.state(named),
+            "samplers": [sampler.state() for sampler in self._own_samplers()],
+        }
+
+    def load_position(self, position: Mapping[str, Any]) -> None:
+        """See `Strategy`."""
+        self._epoch, self._controller_step = int(position["epoch"]), int(position["controller_step"])
+        self._best, self._entropies, self._windows = position["best"], position["entropies"], int(position["windows"])
+        self._weights.load_state(position["weights"])
+        if self._average is not None:
+            self._average.load_state(position["average"], self.executor.parameters())
+        for sampler, state in zip(self._own_samplers(), position["samplers"], strict=True):
+            sampler.load_state(state)
+
+    def _own_samplers(self) -> list[Sampler]:
+        """Those that are not the controller."""
+        warm_up, later = self._samplers
+        return [warm_up] if later in (warm_up, self.controller) else [warm_up, later]
 
     def propose(self, count: int) -> list[Architecture]:
         """Sample the trained policy."""
         return self.controller.propose(count)
 
-    def _controller_phase(self, epoch: int) -> Iterator[Report]:
-        best, report = -math.inf, None
-        n_steps = self.config.controller_steps
-        for step in range(n_steps):
-            proposals = self.controller.propose(self.config.candidates_per_step)
-            scored: list[tuple[Architecture, float]] = []
-            for architecture, score in zip(proposals, self._scores(proposals), strict=True):
-                self.cost.evaluations += 1
-                self.cost.evaluated_items += score.count
-                reward = self.task.reward(score)
-                # A score that is not finite must not reach the controller: the child is left out of the group.
-                if math.isfinite(reward):
-                    scored.append((architecture, reward))
-            self._windows += 1
-            if len(scored) < min(2, len(proposals)):
-                yield Event("controller_step_skipped", {"epoch": epoch, "step": step + 1, "finite": len(scored)})
-                continue
-            report = self.controller.update([m for m, _ in scored], [reward for _, reward in scored])
-            self.cost.controller_steps += 1
-            best = max(best, *(reward for _, reward in scored))
-            facts = {
-                "epoch": epoch,
-                "step": step + 1,
-                "reward": report.reward,
-                "baseline": report.baseline,
-                "entropy": report.entropy,
-                "loss": report.loss,
-                "best": best,
-                "left_out": len(proposals) - len(scored),
-            }
-            shown = {"reward": report.reward, "entropy": report.entropy}
-            yield Tick(f"controller, epoch {epoch + 1}/{self.config.epochs}", step + 1, n_steps, shown)
-            yield Event("controller_step", facts)
-        if report is not None and report.entropies:
-            yield Event("policy", {"epoch": epoch, "entropy_by_decision": dict(report.entropies)})
+    def _controller_phase(self) -> Iterator[Sequence[Report]]:
+        while self._controller_step < self.config.controller_steps:
+            # The weights are their own again between two steps.
+            with nullcontext() if self._average is None else self._average.applied():
+                reports = self._update()
+            self._controller_step += 1
+            if self._controller_step == self.config.controller_steps and self._entropies:
+                reports.append(Event("policy", {"epoch": self._epoch, "entropy_by_decision": dict(self._entropies)}))
+            yield reports
+
+    def _update(self) -> list[Report]:
+        """Draw a group, score it, and tell the controller."""
+        epoch, step = self._epoch, self._controller_step + 1
+        proposals = self.controller.propose(self.config.candidates_per_step)
+        scored: list[tuple[Architecture, float]] = []
+        for architecture, score in zip(proposals, self._scores(proposals), strict=True):
+            self.cost.evaluations += 1
+            self.cost.evaluated_items += score.count
+            reward = self.task.reward(score)
+            # A score that is not finite must not reach the controller: the child is left out of the group.
+            if math.isfinite(reward):
+                scored.append((architecture, reward))
+        self._windows += 1
+        if len(scored) < min(2, len(proposals)):
+            return [Event("controller_step_skipped", {"epoch": epoch, "step": step, "finite": len(scored)})]
+        report = self.controller.update([m for m, _ in scored], [reward for _, reward in scored])
+        self.cost.controller_steps += 1
+        self._best = max(self._best, *(reward for _, reward in scored))
+        self._entropies = report.entropies
+        facts = {
+            "epoch": epoch,
+            "step": step,
+            "reward": report.reward,
+            "baseline": report.baseline,
+            "entropy": report.entropy,
+            "loss": report.loss,
+            "best": self._best,
+            "left_out": len(proposals) - len(scored),
+        }
+        shown = {"reward": report.reward, "entropy": report.entropy}
+        phase = f"controller, epoch {epoch + 1}/{self.config.epochs}"
+        return [Tick(phase, step, self.config.controller_steps, shown), Event("controller_step", facts)]
 
     def _scores(self, proposals: Sequence[Architecture]) -> list[Score]:
         """Each on the minibatch of this controller step; a team shares them out."""

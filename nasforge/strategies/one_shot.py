@@ -8,7 +8,9 @@ proposed, and every score is that of the whole validation split, with statistics
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 from nasforge.controllers.base import ControllerReport
 from nasforge.controllers.random import RandomController
@@ -24,37 +26,67 @@ from nasforge.tasks.base import Score
 class OneShot(Strategy):
     """See the module."""
 
-    _found: BlackBox | None = None
+    _epoch = 0
+    _best = -math.inf
     _proposed = 0
 
-    def search(self) -> Iterator[Report]:
-        """See `Strategy`."""
-        config = self.config
-        weights = WeightPhase(self, config.epochs, architectures_per_step=config.architectures_per_step)
-        sampler: Sampler = RandomController(self.space, None, seed=derive(self.seed, "warm-up"))
-        if config.sampler == "fair":
-            sampler = FairSampler(self.space, seed=self.seed)
-        for epoch in range(config.epochs):
-            yield from weights.epoch(epoch, sampler)
-        if config.evaluations:
-            yield from self._ask()
+    @cached_property
+    def _weights(self) -> WeightPhase:
+        return WeightPhase(self, self.config.epochs, architectures_per_step=self.config.architectures_per_step)
 
-    def _ask(self) -> Iterator[Report]:
-        config, best = self.config, -math.inf
-        search = self._found = BlackBox(
+    @cached_property
+    def _sampler(self) -> Sampler:
+        if self.config.sampler == "fair":
+            return FairSampler(self.space, seed=self.seed)
+        return RandomController(self.space, None, seed=derive(self.seed, "warm-up"))
+
+    @cached_property
+    def _found(self) -> BlackBox | None:
+        """What asks for scores; None where none are wanted."""
+        if not self.config.evaluations:
+            return None
+        return BlackBox(
             self.controller,
             self._reward,
-            budget=config.evaluations,
-            batch=config.batch,
+            budget=self.config.evaluations,
+            batch=self.config.batch,
             # What fails is never told, and what is left of a group may be too small for a controller.
-            smallest_group=min(2, config.batch),
+            smallest_group=min(2, self.config.batch),
         )
+
+    def steps(self) -> Iterator[Sequence[Report]]:
+        """See `Strategy`."""
+        while self._epoch < self.config.epochs:
+            yield from self._weights.epoch(self._epoch, self._sampler)
+            self._epoch += 1
+        if self._found is not None:
+            yield from self._ask(self._found)
+
+    def position(self) -> Mapping[str, Any]:
+        """See `Strategy`."""
+        return {
+            "epoch": self._epoch,
+            "best": self._best,
+            "weights": self._weights.state(),
+            "sampler": self._sampler.state(),
+            "found": None if self._found is None else self._found.state(),
+        }
+
+    def load_position(self, position: Mapping[str, Any]) -> None:
+        """See `Strategy`."""
+        self._epoch, self._best = int(position["epoch"]), position["best"]
+        self._weights.load_state(position["weights"])
+        self._sampler.load_state(position["sampler"])
+        if self._found is not None:
+            self._found.load_state(position["found"])
+
+    def _ask(self, search: BlackBox) -> Iterator[Sequence[Report]]:
         for query in search.queries():
             finite = math.isfinite(query.score)
             if finite:
-                best = max(best, query.score)
+                self._best = max(self._best, query.score)
+            best = self._best
             shown = {"reward": query.score, "best": best} if finite else {}
-            yield Tick("scoring proposals (proxy)", query.number + 1, config.evaluations, shown)
             facts = {
                 "query": query.number,
                 "digest": query.architecture.digest,
@@ -62,10 +94,14 @@ class OneShot(Strategy):
                 "reward": query.score if finite else None,
                 "best": best if math.isfinite(best) else None,
             }
-            yield Event("evaluation", facts)
+            reports: list[Report] = [
+                Tick("scoring proposals (proxy)", query.number + 1, self.config.evaluations, shown),
+                Event("evaluation", facts),
+            ]
             if search.updates > self.cost.controller_steps and search.report is not None:
                 self.cost.controller_steps = search.updates
-                yield self._told(search.report, best)
+                reports.append(self._told(search.report, best))
+            yield reports
 
     def _told(self, report: ControllerReport, best: float) -> Event:
         facts = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from nasforge.controllers.base import Controller
 from nasforge.controllers.random import RandomController
 from nasforge.errors import RunFailedError
 from nasforge.executors.training import StepReport
-from nasforge.seeds import derive, stream
+from nasforge.seeds import derive, position, set_position, stream
 from nasforge.space.architecture import Architecture
 from nasforge.space.rule import TRIES, Refusals
 from nasforge.space.search_space import SearchSpace
@@ -21,6 +21,12 @@ class Sampler(Protocol):
 
     def propose(self, count: int) -> list[Architecture]:
         """Draw `count` architectures."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything that `load_state` needs to draw the same, in the types of `Controller.state`."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
 
 
 class EpsilonSampler:
@@ -41,6 +47,15 @@ class EpsilonSampler:
         """See `Sampler`."""
         uniform = [self._coin.random() < self._epsilon for _ in range(count)]
         return [(self._uniform if one else self._policy).propose(1)[0] for one in uniform]
+
+    def state(self) -> Mapping[str, Any]:
+        """See `Sampler`; the policy has a state of its own."""
+        return {"uniform": self._uniform.state(), "coin": position(self._coin)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See `Sampler`."""
+        self._uniform.load_state(state["uniform"])
+        set_position(self._coin, state["coin"])
 
 
 class FairSampler:
@@ -99,6 +114,15 @@ class FairSampler:
             deck.append(option)
             self._random.shuffle(deck)
 
+    def state(self) -> Mapping[str, Any]:
+        """See `Sampler`."""
+        return {"decks": {name: list(deck) for name, deck in self._decks.items()}, "random": position(self._random)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """See `Sampler`."""
+        self._decks = {name: list(deck) for name, deck in state["decks"].items()}
+        set_position(self._random, state["random"])
+
 
 _PATIENCE = 100
 """Refusals in a row after which the rests of the decks are given up."""
@@ -110,6 +134,7 @@ class UpdateCounts:
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._steps: list[tuple[StepReport, Sequence[Architecture]]] = []
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def add(self, report: StepReport, architectures: Sequence[Architecture]) -> None:
         """Take a step, and what was trained in it."""
@@ -117,10 +142,29 @@ class UpdateCounts:
 
     def take(self) -> dict[str, list[int]]:
         """The counts since the last call, by decision, in the order of its options; skipped steps do not count."""
-        counts: Counter[tuple[str, str]] = Counter()
+        counts = self._so_far()
+        self._counts.clear()
+        return counts
+
+    def _so_far(self) -> dict[str, list[int]]:
         for report, architectures in self._steps:
             if not report.skipped:
                 for architecture in architectures:
-                    counts.update(architecture.items())
+                    self._counts.update(architecture.items())
         self._steps.clear()
-        return {d.name: [counts[d.name, option] for option in d.options] for d in self._space.decisions}
+        return {d.name: [self._counts[d.name, option] for option in d.options] for d in self._space.decisions}
+
+    def state(self) -> Mapping[str, Any]:
+        """The counts since the last `take`."""
+        return self._so_far()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._steps.clear()
+        self._counts = Counter(
+            {
+                (d.name, option): int(count)
+                for d in self._space.decisions
+                for option, count in zip(d.options, state[d.name], strict=True)
+            }
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from nasforge.executors.average import WeightAverage
 from nasforge.executors.training import REPORT_EVERY, Losses, Trainer, mean
@@ -38,13 +39,15 @@ class WeightPhase:
         self._n_steps = strategy.task.steps_per_epoch(strategy.recipe)
         seed = derive(strategy.seed, "weights phase")
         self._trainer = Trainer(strategy.task, strategy.recipe, epochs * self._n_steps, seed=seed)
+        # Of the pass that is under way.
         self._shown: dict[str, float] = {}
+        self._losses, self._counts, self._skipped_before = Losses(), UpdateCounts(strategy.space), 0
 
-    def epoch(self, number: int, sampler: Sampler) -> Iterator[Report]:
-        """Pass `number`, counted from 0; a minibatch, a draw and a step at a time."""
+    def epoch(self, number: int, sampler: Sampler) -> Iterator[Sequence[Report]]:
+        """What is left of pass `number`, counted from 0; a minibatch, a draw and a step at a time."""
         strategy, trainer, ranks = self._strategy, self._trainer, self._ranks
-        losses, counts, skipped_before = Losses(), UpdateCounts(strategy.space), trainer.skipped
-        for step in range(self._n_steps):
+        losses, counts = self._losses, self._counts
+        for step in range(trainer.step_number - number * self._n_steps, self._n_steps):
             drawn = sampler.propose(self._per_step * ranks)
             networks = [strategy.executor.network(m) for m in drawn]
             mine = networks[strategy.task.team.rows(self._per_step)] if ranks > 1 else networks
@@ -62,13 +65,35 @@ class WeightPhase:
                 self._shown = {"loss": recent}
             phase = f"shared weights, epoch {number + 1}/{self._epochs}"
             done = (number + (step + 1) / self._n_steps) / self._epochs
-            yield Tick(phase, step + 1, self._n_steps, self._shown, done)
+            reports: list[Report] = [Tick(phase, step + 1, self._n_steps, self._shown, done)]
             if reads:
                 facts = {
                     "epoch": number,
                     "step": step + 1,
                     "loss": recent,
-                    "skipped": trainer.skipped - skipped_before,
+                    "skipped": trainer.skipped - self._skipped_before,
                 }
-                yield Event("weight_steps", facts)
-        yield Event("updates", {"epoch": number, "by_option": counts.take()})
+                reports.append(Event("weight_steps", facts))
+            if step + 1 == self._n_steps:
+                reports.append(Event("updates", {"epoch": number, "by_option": counts.take()}))
+                losses.load_state(())
+                self._skipped_before = trainer.skipped
+            yield reports
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything but the weights that `load_state` needs to go on exactly, in the types of `Controller.state`."""
+        return {
+            "trainer": self._trainer.state(self._strategy.executor.parameters()),
+            "shown": dict(self._shown),
+            "losses": list(self._losses.read()),
+            "counts": self._counts.state(),
+            "skipped_before": self._skipped_before,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken; the weights hold their values already."""
+        self._trainer.load_state(state["trainer"], self._strategy.executor.parameters())
+        self._shown = dict(state["shown"])
+        self._losses.load_state(state["losses"])
+        self._counts.load_state(state["counts"])
+        self._skipped_before = int(state["skipped_before"])
