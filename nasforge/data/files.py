@@ -126,6 +126,11 @@ def write_folder_atomically(path: Path, files: Mapping[str, bytes]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Delete a folder with all that is in it, or nothing where there is none; what cannot be deleted stays."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def append_line(path: Path, line: str, durable: bool = True) -> None:
     """Append `line` and a newline to `path`, which is created where it is missing.
 

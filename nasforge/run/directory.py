@@ -7,10 +7,11 @@
     journal.jsonl     every event of the finished jobs, in the order of the plan
     timing.jsonl      when jobs began and ended and how fast they were
     checkpoints/JOB/  what a finished job left: result.json, journal.jsonl, weights, manifest.json with sha256
+    checkpoints/JOB.part/N/  where a job was between two of its steps; gone once it is finished
     logs/             what worker processes wrote to their standard error
     result.json       the verdict;  best/  what a user takes home
 
-A job's folder appears whole or not at all; a run goes on at the first job without one.
+A job's folder appears whole or not at all; a run goes on with the jobs without one, each where its last part was taken.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nasforge.data.files import make_folder, make_new_folder, write_folder_atomically, write_json_atomically
+from nasforge.data.files import (
+    make_folder,
+    make_new_folder,
+    remove_folder,
+    write_folder_atomically,
+    write_json_atomically,
+)
 from nasforge.errors import CorruptRunError, RunLockedError, UsageError
 from nasforge.spec.nodes import printable
 
@@ -45,6 +52,9 @@ _BEFORE_RUN_FILE = (_LOCK, "space.yaml", "resolved.yaml")
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}")
 """Of `nasforge.data.files`, where a process was killed while it wrote."""
 _FEW = 3
+_PART = re.compile(r"\d{8}")
+_PLAIN = re.compile(r"[a-z0-9_]{1,40}\.[a-z]{1,20}")
+"""Names of files in a checkpoint: no path leads out of it."""
 _JOB_NAME = re.compile(r"[a-z0-9_-]{1,80}")
 
 
@@ -116,10 +126,9 @@ class RunDirectory:
 
     def save_job(self, job: str, files: Mapping[str, bytes]) -> None:
         """Write a finished job's files, with a manifest of their sha256, all at once."""
-        manifest = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
         make_folder(self.path / "checkpoints")
-        everything = {**files, "manifest.json": (json.dumps(manifest, indent=2) + "\n").encode()}
-        write_folder_atomically(self.job_folder(job), everything)
+        _write_with_manifest(self.job_folder(job), files)
+        remove_folder(self._parts_folder(job))
 
     def job_files(self, job: str) -> tuple[str, ...]:
         """The names of the files that a finished job left."""
@@ -132,7 +141,9 @@ class RunDirectory:
         Raises:
             CorruptRunError: the file or its manifest is missing or damaged.
         """
-        folder = self.job_folder(job)
+        return self._checked(self.job_folder(job), name)
+
+    def _checked(self, folder: Path, name: str) -> bytes:
         manifest = _read_json(folder / "manifest.json")
         try:
             content = (folder / name).read_bytes()
@@ -145,6 +156,38 @@ class RunDirectory:
             )
         return content
 
+    def _parts_folder(self, job: str) -> Path:
+        folder = self.job_folder(job)
+        return folder.with_name(f"{folder.name}.part")
+
+    def parts(self, job: str) -> tuple[int, ...]:
+        """The numbers of a job's checkpoints, from the oldest on."""
+        folder = self._parts_folder(job)
+        if not folder.is_dir():
+            return ()
+        return tuple(sorted(int(entry.name) for entry in folder.iterdir() if _PART.fullmatch(entry.name)))
+
+    def save_part(self, job: str, number: int, files: Mapping[str, bytes], *, kept: int) -> None:
+        """Write a checkpoint of a job, all at once; of those before it the last ``kept - 1`` stay."""
+        folder = self._parts_folder(job)
+        make_folder(folder)
+        _write_with_manifest(folder / f"{number:08d}", files)
+        for old in self.parts(job)[:-kept]:
+            remove_folder(folder / f"{old:08d}")
+
+    def read_part(self, job: str, number: int) -> dict[str, bytes]:
+        """The files of a checkpoint, checked against its manifest.
+
+        Raises:
+            CorruptRunError: one of them, or the manifest, is missing or damaged.
+        """
+        folder = self._parts_folder(job) / f"{number:08d}"
+        manifest = _read_json(folder / "manifest.json")
+        names = manifest if isinstance(manifest, dict) else {}
+        if not names or not all(_PLAIN.fullmatch(name) for name in names):
+            raise CorruptRunError(f"{folder / 'manifest.json'}: not a manifest")
+        return {name: self._checked(folder, name) for name in names}
+
     def read_job_result(self, job: str) -> dict[str, Any]:
         """``result.json`` of a finished job."""
         try:
@@ -154,6 +197,11 @@ class RunDirectory:
         if not isinstance(result, dict):
             raise CorruptRunError(f"{self.job_folder(job) / 'result.json'}: not a result")
         return result
+
+
+def _write_with_manifest(folder: Path, files: Mapping[str, bytes]) -> None:
+    manifest = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    write_folder_atomically(folder, {**files, "manifest.json": (json.dumps(manifest, indent=2) + "\n").encode()})
 
 
 def claim(path: Path) -> RunDirectory:

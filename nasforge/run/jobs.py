@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from nasforge.executors.network import Network
 from nasforge.executors.recurrent import RecurrentBackend
@@ -22,16 +25,15 @@ from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
+from nasforge.run.keeper import Keeper
 from nasforge.run.plan import Job
 from nasforge.run.references import reference_network
 from nasforge.run.searching import search
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.spec.specs import RunSpec
-from nasforge.strategies.base import Event, Report, Tick
+from nasforge.strategies.base import Event, Tick
 from nasforge.tasks.base import Score, Split, Task
-
-Emit = Callable[[Report], None]
 
 
 class Workshop:
@@ -77,7 +79,7 @@ class Workshop:
         """The final stage of the space."""
         return compile_space(self.spec, "final", self.operations)
 
-    def run(self, job: Job, emit: Emit) -> dict[str, bytes]:
+    def run(self, job: Job, emit: Keeper) -> dict[str, bytes]:
         """Do `job` and return the files that it leaves."""
         if job.kind == "search":
             return search(self, job, emit)
@@ -103,29 +105,35 @@ class Workshop:
             precision=spec.executor.precision,
         )
 
-    def _fit(self, network: Network, epochs: int, emit: Emit, title: str) -> Trainer:
+    def _fit(self, network: Network, epochs: int, emit: Keeper, title: str) -> Trainer:
         task, recipe = self.task, self.spec.final_recipe
         per_epoch = task.steps_per_epoch(recipe)
         trainer = Trainer(task, recipe, epochs * per_epoch, seed=derive(self.spec.seed, "final training"))
-        shown: dict[str, float] = {}
-        for epoch in range(epochs):
-            losses = Losses()
-            for step in range(per_epoch):
+        training = _Training(network, trainer)
+        kept = emit.restored()
+        if kept is not None:
+            training.load_state(kept)
+        shown, losses = training.shown, training.losses
+        for epoch in range(trainer.step_number // per_epoch, epochs):
+            for step in range(trainer.step_number - epoch * per_epoch, per_epoch):
                 report = trainer.step([network])
                 losses.add(report)
                 if (step + 1) % REPORT_EVERY == 0 or step + 1 == per_epoch:
                     recent = mean(losses.read()[-REPORT_EVERY:])
-                    shown = shown if recent is None else {"loss": recent}
-                done, total = epoch * per_epoch + step + 1, epochs * per_epoch
-                emit(Tick(f"{title}, epoch {epoch + 1}/{epochs}", done, total, shown, done / total))
-            score = self._proxy(network)
-            facts = {
-                "epoch": epoch,
-                "loss": mean(losses.read()),
-                "skipped": trainer.skipped,
-                "valid": _finite(score.value),
-            }
-            emit(Event("epoch", facts))
+                    if recent is not None:
+                        shown["loss"] = recent
+                done, total = trainer.step_number, epochs * per_epoch
+                emit(Tick(f"{title}, epoch {epoch + 1}/{epochs}", done, total, dict(shown), done / total))
+                if step + 1 == per_epoch:
+                    facts = {
+                        "epoch": epoch,
+                        "loss": mean(losses.read()),
+                        "skipped": trainer.skipped,
+                        "valid": _finite(self._proxy(network).value),
+                    }
+                    emit(Event("epoch", facts))
+                    losses.load_state(())
+                emit.step(training.state)
         return trainer
 
     def _proxy(self, network: Network) -> Score:
@@ -133,7 +141,7 @@ class Workshop:
         with network.computing():
             return self.task.evaluate(network, "valid", exact=False)
 
-    def _short(self, job: Job, emit: Emit) -> dict[str, bytes]:
+    def _short(self, job: Job, emit: Keeper) -> dict[str, bytes]:
         shortlist = self.directory.read_job_result(job.arm)["shortlist"]
         if job.index >= len(shortlist):
             return {"result.json": _json({"valid": None, "reason": "the search held fewer distinct candidates"})}
@@ -143,7 +151,7 @@ class Workshop:
         valid = self._proxy(network)
         return {"result.json": _json({"valid": _finite(valid.value), "epochs": self.spec.derive.short_epochs})}
 
-    def _train(self, job: Job, emit: Emit) -> dict[str, bytes]:
+    def _train(self, job: Job, emit: Keeper) -> dict[str, bytes]:
         chosen = self._winner(job.arm)
         architecture = self.final_graph.space.architecture(chosen["decisions"])
         network = self.fresh(architecture)
@@ -169,7 +177,7 @@ class Workshop:
                 )
         return best
 
-    def _trained(self, network: Network, trainer: Trainer, emit: Emit) -> dict[str, Any]:
+    def _trained(self, network: Network, trainer: Trainer, emit: Keeper) -> dict[str, Any]:
         splits: tuple[Split, ...] = ("valid", "test")
 
         def score(index: int) -> Score:
@@ -211,7 +219,7 @@ class Workshop:
         plan = plan_architecture(self.final_graph, architecture)
         return exported_files(self.task, plan, self.operations, network, title=self.spec.name, facts=facts)
 
-    def _reference(self, job: Job, emit: Emit) -> dict[str, bytes]:
+    def _reference(self, job: Job, emit: Keeper) -> dict[str, bytes]:
         name = job.name.removeprefix("reference-")
         network = reference_network(self, name)
         trainer = self._fit(network, self.spec.train.epochs, emit, "from scratch")
@@ -223,6 +231,35 @@ class Workshop:
         """Counts final networks, the task's own layers apart."""
         shapes = self.task.input_shapes(self.spec.train.hidden)
         return Meter(self.final_graph, self.operations, lambda choices: shapes)
+
+
+class _Training:
+    """A training from scratch: what it has, so that it can go on exactly."""
+
+    def __init__(self, network: Network, trainer: Trainer) -> None:
+        self.network, self.trainer = network, trainer
+        self.losses, self.shown = Losses(), dict[str, float]()
+
+    @property
+    def _values(self) -> Mapping[str, Tensor]:
+        """Weights, those that are there in training only too, and running statistics."""
+        return {**self.network.trained, **self.network.core.statistics}
+
+    def state(self) -> Mapping[str, Any]:
+        return {
+            "values": dict(self._values),
+            "trainer": self.trainer.state(self.network.trained),
+            "losses": list(self.losses.read()),
+            "shown": dict(self.shown),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            for name, value in self._values.items():
+                value.copy_(state["values"][name])
+        self.trainer.load_state(state["trainer"], self.network.trained)
+        self.losses.load_state(state["losses"])
+        self.shown.update(state["shown"])
 
 
 def _finite(value: float) -> float | None:

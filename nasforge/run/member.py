@@ -29,6 +29,7 @@ from nasforge.run.backend import library_of
 from nasforge.run.directory import RunDirectory
 from nasforge.run.group import Group, group_here
 from nasforge.run.jobs import Workshop
+from nasforge.run.keeper import Keeper
 from nasforge.run.plan import Job
 from nasforge.run.spec_of_run import jobs_of, training_of
 from nasforge.run.start import versions
@@ -187,7 +188,7 @@ def _serve(group: Group) -> None:
     with joined(group) as team:
         shop, jobs = open_workshop(team, group, None)
         while (name := team.announce()) != END:
-            shop.run(jobs[name], _unheard)
+            shop.run(jobs[name], Keeper(None, name, tell=_unheard))
 
 
 def _unheard(report: Report) -> None:

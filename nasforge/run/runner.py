@@ -174,6 +174,8 @@ class Runner:
             self._observer.ticked(job, body["tick"])
         elif "event" in body:
             self._observer.happened(job, body["event"])
+        elif "note" in body:
+            self._observer.noted(str(body["note"]))
         elif "done" in body:
             worker.job = None
             seconds = time.monotonic() - self._started[job.name]

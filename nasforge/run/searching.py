@@ -12,23 +12,22 @@ from nasforge.errors import RunFailedError
 from nasforge.executors.base import Executor
 from nasforge.graph.canonical import canonical_digest
 from nasforge.resolve import resolve
+from nasforge.run.keeper import Keeper
 from nasforge.run.plan import Job
 from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.strategies import diagnosis
-from nasforge.strategies.base import Report, Strategy, Tick
+from nasforge.strategies.base import Strategy, Tick
 from nasforge.strategies.derive import Candidate, distinct, rank
 
 if TYPE_CHECKING:
     from nasforge.run.jobs import Workshop
 
-Emit = Callable[[Report], None]
-
 SHOWN = 100
 """Proposals at the end of a search of which options are counted."""
 
 
-def search(shop: Workshop, job: Job, emit: Emit) -> dict[str, bytes]:
+def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
     """Do the search of an arm; the files that it leaves."""
     spec, seed, task = shop.spec, derive(shop.spec.seed, job.arm), shop.task
     uniform = job.arm == "baseline"
@@ -45,9 +44,16 @@ def search(shop: Workshop, job: Job, emit: Emit) -> dict[str, bytes]:
     )
     group = spec.strategy_kind.group(config)
     watch = diagnosis.Watch(strategy.space, spec.strategy_kind.evaluations(config) // group if group else 0)
-    for report in strategy.search():
-        watch.see(report)
-        emit(report)
+    kept = emit.restored()
+    if kept is not None:
+        strategy.load_state(kept)
+    for event in emit.events:
+        watch.see(event)
+    for reports in strategy.steps():
+        for report in reports:
+            watch.see(report)
+            emit(report)
+        emit.step(strategy.state)
     # Calibration is part of what ranking one candidate costs.
     per_candidate = task.split_items("valid") + executor.calibration_items()
     count = spec.derive.candidates + (_extra_candidates(shop, per_candidate) if uniform else 0)
@@ -91,7 +97,7 @@ def search_executor(shop: Workshop) -> Executor:
 
 
 def _policy(
-    shop: Workshop, strategy: Strategy, executor: Executor, watch: diagnosis.Watch, emit: Emit
+    shop: Workshop, strategy: Strategy, executor: Executor, watch: diagnosis.Watch, emit: Keeper
 ) -> dict[str, Any]:
     """What the policy proposes at the end, and what that is worth beside uniform proposals on the same weights.
 

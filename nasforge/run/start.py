@@ -36,6 +36,7 @@ def start_run(
     data: str,
     backend: Settled,
     plugin_files: Sequence[Path],
+    checkpoint_seconds: float | None = None,
 ) -> None:
     """Write what a run needs to be done, or gone on with, by anybody: ``space.yaml``, ``resolved.yaml``, ``run.json``.
 
@@ -51,6 +52,7 @@ def start_run(
         data: what identifies the data (`TaskKind.prepare`).
         backend: what recurrent cells run on.
         plugin_files: plugin files named on the command line.
+        checkpoint_seconds: between two checkpoints of a job; None for the default.
     """
     write_bytes_atomically(directory.path / "space.yaml", source)
     write_text_atomically(directory.path / "resolved.yaml", to_yaml(spec.resolved()))
@@ -70,6 +72,7 @@ def start_run(
             **backend.facts(),
             "base": str(base),
             "data": data,
+            **({} if checkpoint_seconds is None else {"checkpoint_seconds": checkpoint_seconds}),
             "plugin_files": [str(path) for path in plugin_files],
             "versions": versions(),
             "git_commit": git_commit(base),

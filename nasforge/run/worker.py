@@ -3,9 +3,10 @@
 Started by `nasforge.run.pool`; where torchrun started several ranks it is the first of them (`nasforge.run.member`).
 A line on standard input is the name of a job, an empty one says that there is none left, and `MEASURE` asks for the
 time of steps. Standard output carries one JSON object a line: ``{"tick": ...}``, ``{"event": ...}``, and for each job
-one ``{"done": NAME}`` or ``{"error": {"type", "message"}}``; to `MEASURE`, ``{"seconds": {THREADS: SECONDS}}``. What
-libraries print goes to standard error, which the runner keeps in ``logs/``. When the runner is gone, the next report
-fails and the process ends.
+one ``{"done": NAME}`` or ``{"error": {"type", "message"}}``; in between ``{"note": TEXT}``; to `MEASURE`, ``{"seconds":
+{THREADS: SECONDS}}``. What libraries print goes to standard error, which the runner keeps in ``logs/``. When the runner
+is gone, the next report fails and the process ends. SIGTERM says: keep a checkpoint of the job after this step, and
+end.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import IO, Any
 from nasforge.errors import NasforgeError, RunFailedError
 from nasforge.run.directory import RunDirectory
 from nasforge.run.group import group_here
+from nasforge.run.keeper import CHECKPOINT_SECONDS, Keeper, StoppedError
 from nasforge.run.plan import Job
 from nasforge.run.pool import MEASURE
 from nasforge.run.start import n_workers
@@ -33,12 +35,11 @@ TICK_SECONDS = 0.25
 
 
 class _Reporter:
-    """Writes reports, and collects the events of the current job for its journal."""
+    """Writes reports."""
 
     def __init__(self, out: IO[str]) -> None:
         self._out = out
         self._last_tick = 0.0
-        self.events: list[Event] = []
 
     def send(self, message: dict[str, Any]) -> None:
         self._out.write(json.dumps(message, allow_nan=False) + "\n")
@@ -46,7 +47,6 @@ class _Reporter:
 
     def __call__(self, report: Report) -> None:
         if isinstance(report, Event):
-            self.events.append(report)
             self.send({"event": {"kind": report.kind, "facts": dict(report.facts)}})
             return
         now = time.monotonic()
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         reporter = _Reporter(out)
         directory = RunDirectory(Path(arguments[0]))
-        with _reported(reporter):
+        with _reported(reporter), contextlib.suppress(StoppedError):
             _serve(directory, reporter)
     if group_here().size > 1:
         from nasforge.run.member import leave
@@ -88,6 +88,14 @@ def _serve(directory: RunDirectory, reporter: _Reporter) -> None:
     from nasforge.run.member import END, joined, open_workshop
 
     runner = os.getppid()
+    working: list[Keeper] = []
+
+    def stop(number: int, frame: object) -> None:
+        if not working:
+            raise StoppedError
+        working[0].stop = True
+
+    signal.signal(signal.SIGTERM, stop)
     group = group_here()
     with joined(group) as team:
         shop, jobs = open_workshop(team, group, directory.path)
@@ -101,12 +109,23 @@ def _serve(directory: RunDirectory, reporter: _Reporter) -> None:
                 reporter.send({"seconds": step_seconds(shop, n_workers(shop.spec))})
                 continue
             job = jobs[name]
-            reporter.events = []
-            files = shop.run(job, reporter)
+            keeper = Keeper(
+                directory if team.size == 1 else None,
+                job.name,
+                tell=reporter,
+                note=lambda text: reporter.send({"note": text}),
+                seconds=float(directory.read_run().get("checkpoint_seconds", CHECKPOINT_SECONDS)),
+                wanted=lambda: os.getppid() == runner,
+            )
+            working.append(keeper)
+            files = shop.run(job, keeper)
             if os.getppid() != runner:
                 return  # The runner was killed; whoever resumes the run does this job.
-            directory.save_job(job.name, {**files, "journal.jsonl": _journal(job, reporter.events)})
+            directory.save_job(job.name, {**files, "journal.jsonl": _journal(job, keeper.events)})
             reporter.send({"done": job.name})
+            working.clear()
+            if keeper.stop:
+                return
 
 
 def _journal(job: Job, events: list[Event]) -> bytes:

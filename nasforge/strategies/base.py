@@ -114,7 +114,7 @@ class Strategy(ABC):
             yield from reports
 
     def state(self) -> Mapping[str, Any]:
-        """Everything that `load_state` needs to go on exactly, in the types of `Controller.state` and tuples of them."""
+        """Everything that `load_state` needs to go on exactly, in the types of `Controller.state` and tuples."""
         return {
             "executor": self.executor.state(),
             "controller": self.controller.state(),
@@ -134,7 +134,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def position(self) -> Mapping[str, Any]:
-        """What this strategy has beside executor, controller, cost and scores: how far it is, and what it works with."""
+        """What this strategy has beside executor, controller, cost and scores: how far it is, what it works with."""
 
     @abstractmethod
     def load_position(self, position: Mapping[str, Any]) -> None:
