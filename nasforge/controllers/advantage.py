@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+_ALONE = "update '{}' needs at least two proposals, not 1; score more at a time or use update 'reinforce_ema'"
+
 _ROUNDING = 1e-9
 """Rewards that differ by less than this fraction of their size are taken for equal: float32 rewards round at 6e-8."""
 
@@ -44,11 +46,23 @@ def leave_one_out(rewards: Sequence[float]) -> list[float]:
         ValueError: there are no others.
     """
     if len(rewards) < 2:
-        raise ValueError(
-            "baseline 'leave_one_out' needs at least two proposals in an update, not 1; score more at a time or use "
-            "baseline 'moving_average'"
-        )
+        raise ValueError(_ALONE.format("rloo"))
     return [mean([*rewards[:place], *rewards[place + 1 :]]) for place in range(len(rewards))]
+
+
+def group_mean(rewards: Sequence[float], update: str) -> list[float]:
+    """For each reward the mean of the group, itself included.
+
+    Args:
+        rewards: of the group.
+        update: the name of the update, for the message.
+
+    Raises:
+        ValueError: one reward is its own mean, and its advantage always 0.
+    """
+    if len(rewards) < 2:
+        raise ValueError(_ALONE.format(update))
+    return [mean(rewards)] * len(rewards)
 
 
 def normalized(advantages: Sequence[float], rewards: Sequence[float]) -> list[float]:

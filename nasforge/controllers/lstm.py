@@ -1,11 +1,22 @@
-"""The ENAS controller: an LSTM policy trained by REINFORCE (Pham et al. 2018, section 2.2; Williams 1992).
+"""The ENAS controller: an LSTM policy trained by policy gradients (Pham et al. 2018, section 2.2; Williams 1992).
 
 With m_k ~ p(m; theta), rewards R_k and baselines b_k of a group of K proposals, one update is an Adam step on ::
 
     advantage   A_k = R_k - b_k                     (divided by the standard deviation of R where asked for)
     loss        -1/K sum_k A_k log p(m_k; theta)  -  entropy_weight * 1/K sum_k H(m_k; theta)
                 + skip_weight * 1/K sum_k D(m_k; theta)         (with a skip_target rho)
-    baseline    b <- decay * b + (1 - decay) * mean R        or, leave-one-out, b_k = mean of the other R
+    baseline    reinforce_ema     b_k = b, then b <- decay * b + (1 - decay) * mean R
+                reinforce_group   b_k = mean R
+                rloo              b_k = mean of the other R   (Kool et al. 2019)
+                ppo               b_k = mean R
+
+or, for ppo, `ppo_epochs` such steps, whose first term is the clipped surrogate (Schulman et al. 2017, eq. 7) ::
+
+    ratio       r_k = p(m_k; theta) / p(m_k; theta before the update)
+    in place    -1/K sum_k min(r_k A_k, clamp(r_k, 1 - clip, 1 + clip) A_k)
+
+There is no critic, so that a group has one advantage for each network, as in REINFORCE; the gradient of the first step
+is that of reinforce_group, since all r_k are 1 there.
 
 H is the entropy of each categorical distribution on the path of m_k, summed over its decisions. D is the mean, over the
 decisions of role ``bit`` on the path of m_k, of KL(Bernoulli(p) || Bernoulli(rho)) = p log(p / rho) + (1 - p)
@@ -17,17 +28,17 @@ Deviations from the authors' code (melodyguan/enas at 4bcfd73, the PTB controlle
       option to the reward.
     * The advantage uses the baseline from before the update, which starts at the first mean and not at zero; the
       authors' graph leaves the order open.
-    * Leave-one-out baselines and the division by the deviation, on by default, are not in the paper.
+    * Baselines from the group, PPO, and the division by the deviation, on by default, are not in the paper.
     * D is that of the probability that is sampled from, after temperature and tanh. The authors sample from
       softmax([-q, q]), whose second option has sigmoid(2q), but pull sigmoid(q) to rho: what they sample then goes to
       rho^2 / (rho^2 + (1 - rho)^2), 0.31 for their 0.4.
     * D is a mean over all skip connections of a network; the authors add up those of a layer and average over the
       layers but the first, so that with 12 layers their weight is six times ours.
-    * A step whose gradient is not finite is skipped and counted.
+    * A step whose gradient is not finite is skipped and counted, and the rest of its update left out.
     * Under limits, proposals outside are drawn again (`nasforge.controllers.limited`): they follow q(m) = p(m) / P with
       P the probability of all that is admitted, and updates still use log p. Where b is the mean of other rewards, as
-      with leave-one-out, this is unbiased: E_q[(R - b) grad log p] = Cov_q(R, grad log p) = grad E_q[R]. The entropy
-      counts options that lead outside, too.
+      with rloo, this is unbiased: E_q[(R - b) grad log p] = Cov_q(R, grad log p) = grad E_q[R]. The entropy counts
+      options that lead outside, too.
 """
 
 from __future__ import annotations
@@ -41,7 +52,7 @@ from torch import Tensor
 
 from nasforge.controllers import advantage
 from nasforge.controllers.base import Controller, ControllerReport
-from nasforge.controllers.options import LstmOptions
+from nasforge.controllers.options import DEFAULT_BASELINE_DECAY, DEFAULT_CLIP, DEFAULT_PPO_EPOCHS, LstmOptions
 from nasforge.controllers.policy import LstmPolicy
 from nasforge.controllers.walk import Walk
 from nasforge.errors import SpaceError
@@ -56,7 +67,7 @@ class LstmController(Controller):
 
     Attributes:
         policy: the network; after an update its gradients are those that the step used.
-        baseline: the moving average of the rewards; None before the first update and with ``leave_one_out``.
+        baseline: the moving average of the rewards; None before the first update and unless ``reinforce_ema``.
         skipped_updates: how many updates were skipped because their gradient was not finite.
     """
 
@@ -167,7 +178,7 @@ class LstmController(Controller):
     # Learning --------------------------------------------------------------------------------------------------------
 
     def update(self, proposals: Sequence[Architecture], rewards: Sequence[float]) -> ControllerReport:
-        """One step of REINFORCE.
+        """Learn from one group; the report is of the policy before it.
 
         Raises:
             ValueError: lengths differ, nothing is given, a reward is not finite, or there is one proposal where the
@@ -178,30 +189,59 @@ class LstmController(Controller):
         rewards = [float(reward) for reward in rewards]
         walk = self._walk_of(proposals)
         advantages, baseline = self._advantages(rewards)
-        entropies = walk.entropy().mean(0)
-        entropy = entropies.sum()
         weights = torch.tensor(advantages, dtype=torch.float32, device=self.device)
-        loss = -(weights * walk.log_prob()).mean() - self.config.entropy_weight * entropy
-        if self.config.skip_target is not None:
-            loss = loss + self.config.skip_weight * walk.divergence(self._bits, self.config.skip_target).mean()
+        entropies = walk.entropy().detach().mean(0)
+        before = walk.log_prob().detach()
+        loss = self._loss(walk, weights, before)
         stepped = self._step(loss)
+        for _ in range(self._steps - 1 if stepped else 0):
+            if not self._step(self._loss(self._forced(proposals), weights, before)):
+                break
         return ControllerReport(
             reward=advantage.mean(rewards),
             baseline=baseline,
-            entropy=entropy.item(),
+            entropy=entropies.sum().item(),
             loss=loss.item() if stepped else 0.0,
             entropies=dict(zip((d.name for d in self.space.decisions), entropies.tolist(), strict=True)),
         )
 
+    @property
+    def _steps(self) -> int:
+        if self.config.update != "ppo":
+            return 1
+        return DEFAULT_PPO_EPOCHS if self.config.ppo_epochs is None else self.config.ppo_epochs
+
+    def _loss(self, walk: Walk, advantages: Tensor, before: Tensor) -> Tensor:
+        """What a step descends on. See the module.
+
+        Args:
+            walk: of the proposals, under the current policy.
+            advantages: ``[count]``.
+            before: the log-probabilities ``[count]`` of the proposals when the update began.
+        """
+        config = self.config
+        if config.update == "ppo":
+            gain = walk.surrogate(before, advantages, DEFAULT_CLIP if config.clip is None else config.clip)
+        else:
+            gain = advantages * walk.log_prob()
+        loss = -gain.mean() - config.entropy_weight * walk.entropy().mean(0).sum()
+        if config.skip_target is not None:
+            loss = loss + config.skip_weight * walk.divergence(self._bits, config.skip_target).mean()
+        return loss
+
     def _advantages(self, rewards: Sequence[float]) -> tuple[list[float], float]:
         """The advantages, and the mean of the baselines that they were taken from; moves the moving average."""
-        average = advantage.mean(rewards)
-        if self.config.baseline == "leave_one_out":
-            baselines, following = advantage.leave_one_out(rewards), None
-        else:
-            before = average if self.baseline is None else self.baseline
-            baselines = [before] * len(rewards)
-            following = advantage.moving_average(self.baseline, average, self.config.baseline_decay)
+        average, following = advantage.mean(rewards), None
+        match self.config.update:
+            case "rloo":
+                baselines = advantage.leave_one_out(rewards)
+            case "reinforce_group" | "ppo":
+                baselines = advantage.group_mean(rewards, self.config.update)
+            case "reinforce_ema":
+                baselines = [average if self.baseline is None else self.baseline] * len(rewards)
+                given = self.config.baseline_decay
+                decay = DEFAULT_BASELINE_DECAY if given is None else given
+                following = advantage.moving_average(self.baseline, average, decay)
         advantages = [reward - baseline for reward, baseline in zip(rewards, baselines, strict=True)]
         if self.config.normalize_advantage:
             advantages = advantage.normalized(advantages, rewards)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from nasforge.components import ControllerKind, Options
+
+DEFAULT_BASELINE_DECAY = 0.95
+DEFAULT_CLIP = 0.2
+DEFAULT_PPO_EPOCHS = 4
+"""What null means for the options of one update."""
+
+_OF_ONE_UPDATE = {"baseline_decay": "reinforce_ema", "clip": "ppo", "ppo_epochs": "ppo"}
 
 
 class RandomOptions(Options):
@@ -48,7 +56,7 @@ class LocalSearchOptions(Options):
 
 
 class LstmOptions(Options):
-    """The autoregressive LSTM of ENAS (Pham et al. 2018), trained by REINFORCE.
+    """The autoregressive LSTM of ENAS (Pham et al. 2018), trained by a policy gradient.
 
     The defaults are what measured best over 600 rewards on a text supernet, where the published values left the policy
     uniform. "Paper" is the setting of the Penn Treebank search.
@@ -62,10 +70,16 @@ class LstmOptions(Options):
         tanh_constant: bounds the logits to ±tanh_constant, so that no option is ever out of reach; null for no bound
             (paper: 2.5).
         entropy_weight: what one nat of the policy's entropy is worth in the loss (paper: 1e-4).
-        baseline: what is subtracted from a reward: ``leave_one_out``, the mean of the other rewards of its group, for
-            which an update needs two proposals; or ``moving_average``, over updates (paper).
-        baseline_decay: weight of the past in the moving average; the first update starts it at its own mean (paper:
-            not given; the authors' code: 0.99). Unused by ``leave_one_out``.
+        update: how the policy learns from a group. Three take one step of REINFORCE and differ in what is subtracted
+            from a reward: ``reinforce_ema``, a moving average over updates (paper); ``reinforce_group``, the mean of
+            the group; ``rloo``, the mean of the other rewards of the group. ``ppo`` subtracts the mean of the group
+            and takes several steps on the clipped surrogate of Schulman et al. (2017). All but the first need groups of
+            two.
+        baseline_decay: weight of the past in the moving average, which the first update starts at its own mean, for
+            ``reinforce_ema`` only; null there is 0.95 (paper: not given; the authors' code: 0.99).
+        clip: how far the ratio of new and old probability of a proposal may be from 1 before its gradient is cut, for
+            ``ppo`` only; null there is 0.2.
+        ppo_epochs: steps on each group, for ``ppo`` only; null there is 4.
         normalize_advantage: divide the advantages of a group by the standard deviation of its rewards, so that the
             scale of the reward does not matter; an update then needs two proposals (paper: false).
         recency_prior: r in the term -r d^2 on the logit of an input, where d is 1 for the newest option; 0 for none
@@ -86,8 +100,10 @@ class LstmOptions(Options):
     temperature: float = Field(default=1.0, ge=1e-3)
     tanh_constant: Annotated[float, Field(gt=0, le=1000)] | None = 2.5
     entropy_weight: float = Field(default=3e-2, ge=0)
-    baseline: Literal["moving_average", "leave_one_out"] = "leave_one_out"
-    baseline_decay: float = Field(default=0.95, ge=0, lt=1)
+    update: Literal["reinforce_ema", "reinforce_group", "rloo", "ppo"] = "rloo"
+    baseline_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
+    clip: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ppo_epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
     normalize_advantage: bool = True
     recency_prior: float = Field(default=0.0, ge=0, le=100)
     bias: bool = True
@@ -95,6 +111,22 @@ class LstmOptions(Options):
     clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
     skip_target: Annotated[float, Field(gt=0, lt=1)] | None = None
     skip_weight: float = Field(default=0.8, ge=0)
+
+    @model_validator(mode="after")
+    def _options_of_the_update(self) -> Self:
+        for name, update in _OF_ONE_UPDATE.items():
+            if getattr(self, name) is not None and self.update != update:
+                message = f"`{name}` means nothing for `update: {self.update}`"
+                hint = f"leave it out, or set update: {update}"
+                raise PydanticCustomError(
+                    "update_option", "{message}", {"message": message, "hint": hint, "inner": (name,)}
+                )
+        return self
+
+    @property
+    def smallest_group(self) -> int:
+        """How many proposals an update needs at least."""
+        return 1 if self.update == "reinforce_ema" and not self.normalize_advantage else 2
 
 
 CONTROLLERS: tuple[ControllerKind, ...] = (
@@ -118,10 +150,10 @@ CONTROLLERS: tuple[ControllerKind, ...] = (
     ),
     ControllerKind(
         name="lstm",
-        summary="the LSTM of ENAS: decides one after the other, learns from rewards by REINFORCE",
+        summary="the LSTM of ENAS: decides one after the other, learns from rewards by a policy gradient",
         build="nasforge.controllers.lstm:LstmController",
         config=LstmOptions,
-        smallest_group=lambda config: 2 if config.baseline == "leave_one_out" or config.normalize_advantage else 1,
+        smallest_group=lambda config: int(config.smallest_group),
         policy=True,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 EXCLUDED = -1e9
@@ -28,6 +29,17 @@ class Walk:
         """log p(m) = sum of log p(option taken) over the decisions that exist, ``[count]``."""
         taken = self.log_probabilities.gather(2, self.indices.clamp(min=0).unsqueeze(2)).squeeze(2)
         return (taken * (self.indices >= 0)).sum(1)
+
+    def surrogate(self, before: Tensor, advantages: Tensor, clip: float) -> Tensor:
+        """min(r A, clamp(r, 1 - clip, 1 + clip) A) of each architecture, ``[count]``, with r = p(m) / p(m) before.
+
+        Args:
+            before: ``[count]``, the logarithm of what p(m) was.
+            advantages: A, ``[count]``.
+            clip: how far from 1 the ratio still counts.
+        """
+        ratio = (self.log_prob() - before).exp()
+        return torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
     def entropy(self) -> Tensor:
         """-sum_j p_j log p_j of each decision, given those before it, in nats; ``[count, decisions]``."""

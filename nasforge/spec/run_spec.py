@@ -221,7 +221,7 @@ def _check_group(
             f"'{controller.component.name}' with its options learns from groups of at least {needed}"
         )
         key = "batch" if "batch" in type(strategy.config).model_fields else "candidates_per_step"
-        hint = f"raise strategy.{key}, or choose another baseline for the controller"
+        hint = f"raise strategy.{key}, or choose another update for the controller"
         faults.add(("strategy",), message, hint)
 
 

@@ -6,6 +6,8 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
+from typing import Literal as TypingLiteral
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from pydantic import ValidationError
 
 from nasforge.controllers.base import Controller
 from nasforge.controllers.lstm import LstmController
-from nasforge.controllers.options import LstmOptions
+from nasforge.controllers.options import CONTROLLERS, LstmOptions
+from nasforge.controllers.walk import Walk
 from nasforge.space.architecture import Architecture
 from nasforge.space.decision import NEVER, Condition, Decision, Literal
 from nasforge.space.search_space import SearchSpace
@@ -24,7 +27,7 @@ PAPER = LstmOptions(
     temperature=5,
     tanh_constant=2.5,
     entropy_weight=1e-4,
-    baseline="moving_average",
+    update="reinforce_ema",
     normalize_advantage=False,
     bias=False,
 )
@@ -47,9 +50,18 @@ class TestLstmContract(ControllerContract):
         return LstmController(space, LstmOptions(units=16), seed=seed)
 
 
+class TestPpoContract(ControllerContract):
+    def make_controller(self, space: SearchSpace, seed: int) -> Controller:
+        return LstmController(space, LstmOptions(units=16, update="ppo"), seed=seed)
+
+
 class TestPaperContract(ControllerContract):
     def make_controller(self, space: SearchSpace, seed: int) -> Controller:
         return LstmController(space, PAPER.model_copy(update={"units": 16, "recency_prior": 1 / 6}), seed=seed)
+
+
+Update = TypingLiteral["reinforce_ema", "reinforce_group", "rloo", "ppo"]
+UPDATES: tuple[Update, ...] = get_args(Update)
 
 
 def op_space(*options: str, decisions: int = 1) -> SearchSpace:
@@ -296,7 +308,7 @@ def test_expected_entropy_of_two_decisions_is_the_entropy_of_the_architectures()
 def test_gradient_is_reinforce_by_hand() -> None:
     # With logits z, the loss -1/K sum A_k log p(a_k) - w H has
     # d/dz_j = -1/K sum A_k (1[a_k = j] - p_j) + w p_j (log p_j + H).
-    options = PLAIN.model_copy(update={"entropy_weight": 0.3, "baseline": "moving_average"})
+    options = PLAIN.model_copy(update={"entropy_weight": 0.3, "update": "reinforce_ema"})
     controller = LstmController(op_space("p", "q"), options, seed=0)
     left, right = everything(controller.space)
     p = controller.log_prob([left, right]).exp().tolist()
@@ -326,7 +338,7 @@ def test_gradient_is_clipped_to_the_norm() -> None:
 
 
 def test_moving_average_starts_at_the_first_mean_and_lags_one_update() -> None:
-    options = PLAIN.model_copy(update={"baseline": "moving_average", "baseline_decay": 0.9})
+    options = PLAIN.model_copy(update={"update": "reinforce_ema", "baseline_decay": 0.9})
     controller = LstmController(op_space("p", "q"), options, seed=0)
     pair = everything(controller.space)
     used = [controller.update(pair, rewards).baseline for rewards in ([1.0, 3.0], [5.0, 7.0], [0.0, 0.0], [1.0, 1.0])]
@@ -336,7 +348,7 @@ def test_moving_average_starts_at_the_first_mean_and_lags_one_update() -> None:
 
 
 def test_moving_average_advantage_is_taken_from_before_the_update() -> None:
-    options = PLAIN.model_copy(update={"baseline": "moving_average"})
+    options = PLAIN.model_copy(update={"update": "reinforce_ema"})
     controller = LstmController(op_space("p", "q"), options, seed=0)
     left, right = everything(controller.space)
     controller.update([left], [2.0])
@@ -345,7 +357,7 @@ def test_moving_average_advantage_is_taken_from_before_the_update() -> None:
     assert controller.policy.heads["op"].bias.grad.tolist() == pytest.approx([-3 * (1 - p[0]), 3 * p[1]], abs=1e-6)
 
 
-def test_leave_one_out_by_hand() -> None:
+def test_rloo_by_hand() -> None:
     controller = LstmController(op_space("p", "q", "r"), PLAIN, seed=0)
     architectures = everything(controller.space)
     p = controller.log_prob(architectures).exp().tolist()
@@ -354,6 +366,18 @@ def test_leave_one_out_by_hand() -> None:
     assert report.baseline == pytest.approx(3.0)
     expected = [-advantage / 3 for advantage in (-3, -1.5, 4.5)]
     assert sum(p) == pytest.approx(1)
+    assert controller.policy.heads["op"].bias.grad.tolist() == pytest.approx(expected, abs=1e-6)
+    assert controller.baseline is None
+
+
+@pytest.mark.parametrize("update", ["reinforce_group", "ppo"])
+def test_the_mean_of_the_group_by_hand(update: Update) -> None:
+    options = PLAIN.model_copy(update={"update": update, "ppo_epochs": 1})
+    controller = LstmController(op_space("p", "q", "r"), options, seed=0)
+    report = controller.update(everything(controller.space), [1.0, 2.0, 6.0])
+    # The mean is 3: advantages -2, -1, 3, which add up to 0. At the start of PPO every ratio is 1.
+    assert report.baseline == pytest.approx(3.0)
+    expected = [-advantage / 3 for advantage in (-2, -1, 3)]
     assert controller.policy.heads["op"].bias.grad.tolist() == pytest.approx(expected, abs=1e-6)
     assert controller.baseline is None
 
@@ -376,9 +400,9 @@ def test_normalized_update_does_not_depend_on_the_scale_of_the_reward(scale: flo
 
 
 @pytest.mark.parametrize("reward", [0.1, -3.7, 1e-300, 1e300, 0.0])
-@pytest.mark.parametrize("baseline", ["leave_one_out", "moving_average"])
-def test_equal_rewards_move_nothing(reward: float, baseline: str) -> None:
-    options = LstmOptions(units=8, baseline=baseline, entropy_weight=0)
+@pytest.mark.parametrize("update", UPDATES)
+def test_equal_rewards_move_nothing(reward: float, update: Update) -> None:
+    options = LstmOptions(units=8, update=update, entropy_weight=0)
     controller = LstmController(op_space(*OPS, decisions=3), options, seed=0)
     proposals = controller.propose(3)
     before = controller.log_prob(proposals)
@@ -396,8 +420,10 @@ def test_rewards_that_differ_by_rounding_move_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (LstmOptions(normalize_advantage=False), "'leave_one_out' needs at least two proposals"),
-        (LstmOptions(baseline="moving_average"), "normalize_advantage needs at least two proposals"),
+        (LstmOptions(normalize_advantage=False), "'rloo' needs at least two proposals"),
+        (LstmOptions(update="reinforce_group"), "'reinforce_group' needs at least two proposals"),
+        (LstmOptions(update="ppo"), "'ppo' needs at least two proposals"),
+        (LstmOptions(update="reinforce_ema"), "normalize_advantage needs at least two proposals"),
     ],
 )
 def test_one_proposal_is_refused_where_two_are_needed(options: LstmOptions, message: str) -> None:
@@ -413,7 +439,7 @@ def test_one_proposal_is_enough_for_the_paper() -> None:
 
 
 def test_gradient_that_is_not_finite_never_reaches_the_weights() -> None:
-    options = PLAIN.model_copy(update={"baseline": "moving_average"})
+    options = PLAIN.model_copy(update={"update": "reinforce_ema"})
     controller = LstmController(enas_space(3), options, seed=0)
     proposals = controller.propose(4)
     controller.update(proposals, [1.0, 2.0, 3.0, 4.0])
@@ -429,12 +455,64 @@ def test_gradient_that_is_not_finite_never_reaches_the_weights() -> None:
             assert torch.equal(after["adam"][name][moment], value)
 
 
+# PPO -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_step_of_ppo_is_that_of_reinforce_group_and_the_next_are_not() -> None:
+    one, group = (
+        LstmController(enas_space(4), LstmOptions(units=16, update=update, ppo_epochs=epochs), seed=0)
+        for update, epochs in (("ppo", 1), ("reinforce_group", None))
+    )
+    four = LstmController(enas_space(4), LstmOptions(units=16, update="ppo"), seed=0)
+    proposals = one.propose(6)
+    for controller in (one, group, four):
+        controller.update(proposals, [1.0, 0.0, 3.0, 2.0, -1.0, 0.5])
+    for name, weight in one.policy.named_parameters():
+        torch.testing.assert_close(weight.grad, group.policy.get_parameter(name).grad, rtol=1e-5, atol=1e-7)
+    assert _steps(one) == _steps(group) == 1
+    assert _steps(four) == 4
+
+
+def _steps(controller: LstmController) -> int:
+    (steps,) = {int(moments["step"]) for moments in controller.state()["adam"].values()}
+    return steps
+
+
+def test_the_surrogate_and_its_gradient_by_hand() -> None:
+    ratio = [0.5, 0.9, 1.5, 0.5, 1.1, 1.5]
+    advantages = torch.tensor([2.0, 2.0, 2.0, -2.0, -2.0, -2.0])
+    log_p = torch.tensor(ratio).log().unsqueeze(1).requires_grad_()
+    walk = Walk(torch.zeros(6, 1, dtype=torch.int64), log_p.unsqueeze(2))
+    gain = walk.surrogate(torch.zeros(6), advantages, 0.2)
+    gain.sum().backward()
+    assert gain.tolist() == pytest.approx([1.0, 1.8, 2.4, -1.6, -2.2, -3.0])
+    # r A where the ratio may still move towards the reward, 0 where it has gone far enough.
+    assert log_p.grad is not None
+    assert log_p.grad.squeeze(1).tolist() == pytest.approx([1.0, 1.8, 0.0, 0.0, -2.2, -3.0])
+
+
+def test_the_clip_stops_an_update_of_many_steps() -> None:
+    def ratio(clip: float) -> float:
+        options = PLAIN.model_copy(update={"update": "ppo", "ppo_epochs": 300, "clip": clip, "units": 4})
+        controller = LstmController(op_space("p", "q"), options, seed=0)
+        pair = everything(controller.space)
+        before = controller.log_prob(pair)
+        controller.update(pair, [0.0, 1.0])
+        return (controller.log_prob(pair) - before).exp()[1].item()
+
+    # Momentum carries it a little further than the clip.
+    assert 1.1 < ratio(0.1) < 1.2
+    assert 1.2 < ratio(0.2) < 1.35
+    assert ratio(0.9) > 1.9  # of a probability that was one half: nothing held it
+
+
 # Learning ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_bandit_learns_which_operation_is_rewarded(seed: int) -> None:
-    controller = LstmController(op_space(*OPS, decisions=5), seed=seed)
+def test_bandit_learns_which_operation_is_rewarded(seed: int, update: Update) -> None:
+    controller = LstmController(op_space(*OPS, decisions=5), LstmOptions(update=update), seed=seed)
 
     def share(proposals: list[Architecture]) -> float:
         return sum(list(each.values()).count("tanh") for each in proposals) / (5 * len(proposals))
@@ -499,9 +577,9 @@ def test_a_group_of_twenty_works_on_the_space_of_the_paper() -> None:
 # State and randomness ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("baseline", ["leave_one_out", "moving_average"])
-def test_resume_is_bit_for_bit(baseline: str) -> None:
-    options = LstmOptions(baseline=baseline)
+@pytest.mark.parametrize("update", UPDATES)
+def test_resume_is_bit_for_bit(update: Update) -> None:
+    options = LstmOptions(update=update)
     controller = trained(LstmController(enas_space(4), options, seed=0))
     resumed = LstmController(enas_space(4), options, seed=0)
     resumed.load_state(controller.state())
@@ -598,13 +676,34 @@ def test_options_take_integers_for_floats() -> None:
             ("units", 0),
             ("units", 1.5),
             ("bias", 1),
-            ("baseline", "mean"),
+            ("update", "reinforce"),
         ),
     ],
 )
 def test_options_refuse_what_has_no_meaning(field: str, value: object) -> None:
     with pytest.raises(ValidationError):
         LstmOptions.model_validate({field: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip": 0.1}, "`clip` means nothing for `update: rloo`"),
+        ({"update": "reinforce_ema", "ppo_epochs": 2}, "`ppo_epochs` means nothing for `update: reinforce_ema`"),
+        ({"update": "ppo", "baseline_decay": 0.9}, "`baseline_decay` means nothing for `update: ppo`"),
+    ],
+)
+def test_options_of_another_update_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        LstmOptions.model_validate(options)
+
+
+def test_the_smallest_group_of_each_update() -> None:
+    kind = next(kind for kind in CONTROLLERS if kind.name == "lstm")
+    needed = {update: kind.smallest_group(LstmOptions(update=update)) for update in UPDATES}
+    assert needed == dict.fromkeys(UPDATES, 2)
+    plain = {update: kind.smallest_group(LstmOptions(update=update, normalize_advantage=False)) for update in UPDATES}
+    assert plain == {"reinforce_ema": 1, "reinforce_group": 2, "rloo": 2, "ppo": 2}
 
 
 def test_unknown_options_are_refused() -> None:

@@ -606,7 +606,7 @@ def test_groups_that_are_too_small_for_the_controller_are_refused() -> None:
     assert problem.where.startswith("x.yaml:10:")
     assert "groups of 1, but 'lstm' with its options learns from groups of at least 2" in problem.message
     load(text, overrides=["controller=random"])
-    load(text, overrides=["controller.baseline=moving_average", "controller.normalize_advantage=false"])
+    load(text, overrides=["controller.update=reinforce_ema", "controller.normalize_advantage=false"])
     load(text, overrides=["strategy.controller_steps=0"])
 
 

@@ -321,7 +321,7 @@ def test_rewards_that_are_not_finite_never_reach_the_controller(
 
 def test_one_candidate_per_step_is_enough_for_a_controller_that_takes_one(tiny: LanguageModel) -> None:
     supergraph = cell(2)
-    options = LstmOptions(units=8, baseline="moving_average", normalize_advantage=False)
+    options = LstmOptions(units=8, update="reinforce_ema", normalize_advantage=False)
     controller = LstmController(supergraph.space, options, seed=0)
     search = enas(supergraph, tiny, controller, candidates_per_step=1, controller_steps=3)
     reports = list(search.search())
