@@ -157,8 +157,12 @@ def component_faults(component: object, section: Section) -> list[str]:
             for name in ("passes", "evaluations", "group", "uniform")
             if not callable(getattr(component, name))
         ]
-    if isinstance(component, ControllerKind) and not callable(component.smallest_group):
-        faults.append(f"smallest_group of {where} must be a function")
+    if isinstance(component, ControllerKind):
+        faults += [
+            f"{name} of {where} must be a function"
+            for name in ("smallest_group", "refusal")
+            if not callable(getattr(component, name))
+        ]
     if isinstance(component, TaskKind):
         if not isinstance(component.prepare, str) or not _DOTTED.fullmatch(component.prepare):
             found = printable(repr(component.prepare), 60)

@@ -285,6 +285,9 @@ class ControllerKind:
     Attributes:
         smallest_group: ``smallest_group(config)``: how many proposals one update needs at least.
         policy: whether its proposals are drawn from a distribution that rewards move, which a search reports on.
+        most_likely: whether it offers `Controller.most_likely`, which ``derive.proposals: beam`` needs.
+        refusal: ``refusal(config, space)``: what of `config` means nothing for that space: paths of keys in its block,
+            each with a sentence; empty where all is well. Called before anything is written.
     """
 
     name: str
@@ -293,6 +296,8 @@ class ControllerKind:
     config: type[Options] = NoOptions
     smallest_group: Callable[[Any], int] = field(default=lambda config: 1)
     policy: bool = False
+    most_likely: bool = False
+    refusal: Callable[[Any, SearchSpace], Mapping[tuple[str, ...], str]] = field(default=lambda config, space: {})
 
 
 Precision = Literal["float32", "bfloat16"]

@@ -61,6 +61,14 @@ class Controller(ABC):
         Those outside the limits of the space are thrown away, and others are asked for.
         """
 
+    def most_likely(self, count: int) -> list[Architecture]:
+        """Up to `count` different architectures that the policy holds to be the most probable, the best first.
+
+        Only controllers whose kind says so (`nasforge.components.ControllerKind.most_likely`) have it. As with
+        `propose`, those outside the limits are thrown away. The next call gives the same, unless an update was between.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot say what is most likely")
+
     @abstractmethod
     def update(self, proposals: Sequence[Architecture], rewards: Sequence[float]) -> ControllerReport:
         """Learn from one group of scored proposals; higher rewards are better.

@@ -61,6 +61,21 @@ class LimitedController(Controller):
             at_once = min(2 * at_once, MOST_AT_ONCE)
         return admitted[:count]
 
+    def most_likely(self, count: int) -> list[Architecture]:
+        """The most probable within the limits, found among up to 16 times as many; none where all of these are outside.
+
+        Raises:
+            NotImplementedError: the inner controller cannot say.
+        """
+        asked, admitted = count, []
+        for _ in range(5):
+            likely = self.inner.most_likely(asked)
+            admitted = [each for each in likely if not self.space.violations(each)]
+            if len(admitted) >= count or len(likely) < asked:
+                break
+            asked *= 2
+        return admitted[:count]
+
     def update(self, proposals: Sequence[Architecture], rewards: Sequence[float]) -> ControllerReport:
         """See `Controller`; it is told what it is given."""
         return self.inner.update(proposals, rewards)

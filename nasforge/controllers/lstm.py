@@ -52,8 +52,10 @@ from torch import Tensor
 
 from nasforge.controllers import advantage
 from nasforge.controllers.base import Controller, ControllerReport
+from nasforge.controllers.beam import SMALLEST, beam
 from nasforge.controllers.options import DEFAULT_BASELINE_DECAY, DEFAULT_CLIP, DEFAULT_PPO_EPOCHS, LstmOptions
 from nasforge.controllers.policy import LstmPolicy
+from nasforge.controllers.prior import bits, refusal
 from nasforge.controllers.walk import Walk
 from nasforge.errors import SpaceError
 from nasforge.seeds import derive
@@ -79,20 +81,13 @@ class LstmController(Controller):
         """See `Controller`.
 
         Raises:
-            SpaceError: there is a ``skip_target``, and the space has no decision of role ``bit``.
+            SpaceError: an option means nothing for the space (`nasforge.controllers.prior.refusal`).
         """
         super().__init__(space, config or LstmOptions(), seed=seed, device=device)
-        bits = [
-            position
-            for position, decision in enumerate(space.decisions)
-            if decision.role == "bit" and len(decision.options) == 2
-        ]
-        if self.config.skip_target is not None and not bits:
-            raise SpaceError(
-                f"controller.skip_target is {self.config.skip_target:g}, but the space has no decision of role 'bit', "
-                "nothing that can be skipped; set skip_target: null"
-            )
-        self._bits = torch.tensor(bits, dtype=torch.int64, device=device)
+        refused = refusal(self.config, space)
+        if refused:
+            raise SpaceError("; ".join(refused.values()))
+        self._bits = torch.tensor(bits(space.decisions), dtype=torch.int64, device=device)
         # The policy is one over all assignments; whoever asks for proposals leaves out those outside the limits.
         self._assignments = space.unlimited
         self.policy = LstmPolicy(space.decisions, self.config, seed=seed, device=device)
@@ -111,7 +106,7 @@ class LstmController(Controller):
         keep = count > 1 and not self.policy.plain
         with torch.set_grad_enabled(keep):
             walk = self._sample(count)
-        architectures = self._decode(walk)
+        architectures = self._decode(walk.indices)
         self._sampled = (tuple(architectures), walk) if keep else None
         return architectures
 
@@ -119,7 +114,7 @@ class LstmController(Controller):
     def propose_with_log_prob(self, count: int) -> tuple[list[Architecture], Tensor]:
         """Draw `count` architectures; also their log-probabilities ``[count]`` under the current policy."""
         walk = self._sample(count)
-        return self._decode(walk), walk.log_prob()
+        return self._decode(walk.indices), walk.log_prob()
 
     def _sample(self, count: int) -> Walk:
         widest = max((len(decision.options) for decision in self.space.decisions), default=0)
@@ -135,10 +130,19 @@ class LstmController(Controller):
     @torch.no_grad()
     def argmax(self) -> Architecture:
         """The greedy architecture: the most probable option of one decision after the other."""
-        return self._decode(self.policy(1, lambda position, logits: logits.argmax(1)))[0]
+        return self._decode(self.policy(1, lambda position, logits: logits.argmax(1)).indices)[0]
 
-    def _decode(self, walk: Walk) -> list[Architecture]:
-        return [self._assignments.decode(indices) for indices in walk.indices.tolist()]
+    @torch.no_grad()
+    def most_likely(self, count: int) -> list[Architecture]:
+        """The most probable by beam search, none twice, the greedy one always among them; see `Controller`."""
+        likely = beam(self.policy, max(SMALLEST, 2 * count))
+        found = dict.fromkeys([*self._decode(likely), self.argmax()])
+        log_prob = self.log_prob(list(found)).tolist()
+        ordered = sorted(zip(found, log_prob, strict=True), key=lambda each: -each[1])
+        return [architecture for architecture, _ in ordered[:count]]
+
+    def _decode(self, indices: Tensor) -> list[Architecture]:
+        return [self._assignments.decode(each) for each in indices.tolist()]
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from nasforge.components import ControllerKind, Options
+from nasforge.controllers.prior import refusal
 
 DEFAULT_BASELINE_DECAY = 0.95
 DEFAULT_CLIP = 0.2
@@ -84,6 +85,9 @@ class LstmOptions(Options):
             scale of the reward does not matter; an update then needs two proposals (paper: false).
         recency_prior: r in the term -r d^2 on the logit of an input, where d is 1 for the newest option; 0 for none
             (paper: not mentioned; the authors' code: 1/6).
+        prior: for decisions, by their names or their roles, numbers that are added to the logits of options after the
+            tanh, so that a rewarded option starts exp(number) times as likely: ``{bit: {yes: -1}}``. What is said about
+            a role and about a decision of it is added up. Empty for none (paper).
         bias: whether the LSTM and the output layers have biases (paper: false).
         init_range: all weights start as U(±init_range) (paper: 0.1).
         clip_norm: largest Euclidean norm of the gradient; null for no limit (paper: not mentioned).
@@ -106,6 +110,7 @@ class LstmOptions(Options):
     ppo_epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
     normalize_advantage: bool = True
     recency_prior: float = Field(default=0.0, ge=0, le=100)
+    prior: dict[str, dict[str, Annotated[float, Field(ge=-100, le=100)]]] = Field(default={}, strict=False)
     bias: bool = True
     init_range: float = Field(default=0.1, gt=0, le=10)
     clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
@@ -155,5 +160,7 @@ CONTROLLERS: tuple[ControllerKind, ...] = (
         config=LstmOptions,
         smallest_group=lambda config: int(config.smallest_group),
         policy=True,
+        most_likely=True,
+        refusal=refusal,
     ),
 )

@@ -13,7 +13,8 @@ from nasforge.graph.limits import LimitRule
 from nasforge.graph.supergraph import Supergraph
 from nasforge.recipe import Recipe
 from nasforge.seeds import stream
-from nasforge.spec.specs import RunSpec, SpaceSpec
+from nasforge.space.search_space import SearchSpace
+from nasforge.spec.specs import RunSpec, SearchSpec, SpaceSpec
 
 
 def compile_space(
@@ -92,8 +93,8 @@ def refuse_what_cannot_be_trained(spec: SpaceSpec, operations: Mapping[str, Oper
 
     Raises:
         UsageError: a space with searched numbers for an executor that cannot train it; the message names them.
-        SpecError: the executor refuses what its block asks for, or a recipe asks the networks for an output or a
-            drop-path that they do not have.
+        SpecError: the executor or the controller refuses what its block asks for, or a recipe asks the networks for an
+            output or a drop-path that they do not have.
     """
     graph = _compiled(spec, "search")
     problems: list[Problem] = []
@@ -101,6 +102,7 @@ def refuse_what_cannot_be_trained(spec: SpaceSpec, operations: Mapping[str, Oper
         networks = {"executor": (graph, spec.search_recipe), "train": (_compiled(spec, "final"), spec.final_recipe)}
         for block, (of, recipe) in networks.items():
             problems += [spec.fault((block, "recipe", key), text) for key, text in _asked_in_vain(of, recipe)]
+        problems += controller_faults(spec, graph.space)
     for key, message in spec.executor_kind.refusal(spec.executor, graph, operations).items():
         problems.append(spec.fault(("executor", key), message))
     if problems:
@@ -113,6 +115,12 @@ def refuse_what_cannot_be_trained(spec: SpaceSpec, operations: Mapping[str, Oper
             f"channels of the largest weight); the executor '{spec.executor_kind.name}' does not. Write one number "
             "each, or choose another executor; check, show and sample work with any"
         )
+
+
+def controller_faults(spec: SearchSpec, space: SearchSpace) -> list[Problem]:
+    """What the controller refuses of its block, at its lines."""
+    refused = spec.controller_kind.refusal(spec.controller, space)
+    return [spec.fault(("controller", *keys), message) for keys, message in refused.items()]
 
 
 def _asked_in_vain(supergraph: Supergraph, recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,17 @@ from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.strategies import diagnosis
 from nasforge.strategies.base import Strategy, Tick
-from nasforge.strategies.derive import Candidate, distinct, rank
+from nasforge.strategies.derive import Candidate, distinct, drawn, rank
 
 if TYPE_CHECKING:
     from nasforge.run.jobs import Workshop
 
 SHOWN = 100
 """Proposals at the end of a search of which options are counted."""
+
+
+COPIES = 8
+"""The most probable architectures that are asked for, for each candidate that a beam is to give."""
 
 
 def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
@@ -57,7 +61,7 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
     # Calibration is part of what ranking one candidate costs.
     per_candidate = task.split_items("valid") + executor.calibration_items()
     count = spec.derive.candidates + (_extra_candidates(shop, per_candidate) if uniform else 0)
-    candidates = distinct(strategy.propose, _canonical(shop), count)
+    candidates = distinct(_proposals(shop, strategy, count, uniform), _canonical(shop), count)
     ranking: list[Candidate] = []
     for report in rank(candidates, executor, task, ranking, strategy.scores):
         emit(report)
@@ -77,6 +81,19 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
     if group and spec.controller_kind.policy:
         result["policy"] = _policy(shop, strategy, executor, watch, emit)
     return {"result.json": (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()}
+
+
+def _proposals(shop: Workshop, strategy: Strategy, count: int, uniform: bool) -> Iterable[Architecture]:
+    """What candidates are chosen from, as ``derive.proposals`` says; of uniform sampling nothing is more likely."""
+    if shop.spec.derive.proposals == "sample" or uniform:
+        return drawn(strategy.propose, count)
+    # Isomorphic copies are all likely: some more are needed.
+    likely = strategy.controller.most_likely(COPIES * count)
+    if not likely:
+        raise RunFailedError(
+            "none of the most probable architectures of the policy is within the limits; set derive.proposals: sample"
+        )
+    return likely
 
 
 def search_executor(shop: Workshop) -> Executor:
@@ -113,7 +130,7 @@ def _policy(
     found: dict[str, diagnosis.Rewards | None] = {}
     for name, propose in (("policy", strategy.controller.propose), ("uniform", uniform)):
         scored: list[Candidate] = []
-        for report in rank(distinct(propose, _canonical(shop), n), executor, task, scored, strategy.scores):
+        for report in rank(distinct(drawn(propose, n), _canonical(shop), n), executor, task, scored, strategy.scores):
             if isinstance(report, Tick):
                 emit(Tick(f"proposals of the {name} sampler (proxy)", report.done, report.total, report.facts))
         found[name] = diagnosis.rewards([task.reward(candidate.proxy) for candidate in scored])

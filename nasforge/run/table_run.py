@@ -17,7 +17,7 @@ from nasforge.graph.supergraph import Supergraph
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
 from nasforge.run.comparison import Outcome
-from nasforge.run.compile import compile_space
+from nasforge.run.compile import compile_space, controller_faults
 from nasforge.run.directory import RunDirectory
 from nasforge.run.start import now, versions
 from nasforge.seeds import derive, stream
@@ -58,6 +58,9 @@ def load_table_of(spec: TableSpec, space: SearchSpace, base: Path) -> Table:
     Raises:
         SpecError: it is missing, wrong, or of another space; shown at the line that names it.
     """
+    faults = controller_faults(spec, space)
+    if faults:
+        raise SpecError(faults)
     try:
         table: Table = resolve(spec.task_kind.build)(spec.task, base, space)
     except DataError as error:

@@ -136,6 +136,10 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         check_counts(sections.limits, space.component, space.config, faults)
     if strategy and strategy.config and controller and controller.config:
         _check_group(strategy, controller, faults)
+    if sections and sections.derive.proposals == "beam" and controller and not controller.component.most_likely:
+        can = sorted(name for name, kind in plugins.catalogue.controllers.items() if kind.most_likely)
+        message = f"`proposals: beam` needs a policy, which the controller '{controller.component.name}' has not"
+        faults.add(("derive", "proposals"), message, f"set proposals: sample, or a controller of {', '.join(can)}")
     faults.raise_if_any(names.otherwise)
     sections, space, strategy = _given(sections), _given(space), _given(strategy)
     controller, executor = _given(controller), _given(executor)

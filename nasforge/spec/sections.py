@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -61,8 +61,11 @@ class DeriveOptions(Options):
     """From the trained policy to one architecture.
 
     Attributes:
-        candidates: architectures that are sampled from the policy and ranked with shared weights on the whole
+        candidates: architectures that are taken from the policy and ranked with shared weights on the whole
             validation split.
+        proposals: where the candidates come from: ``sample``, what the strategy proposes at its end: draws from the
+            policy (paper), or the best that were scored; ``beam``, the most probable architectures of the policy, found
+            by beam search, for controllers that offer it (``lstm``). Uniform sampling, for comparison, always draws.
         shortlist: the best of them, which are trained from scratch for a short time; the best of these is the result.
             (The paper: several are sampled, the best on one minibatch is the result.)
         short_epochs: passes over the training data of that short training.
@@ -71,6 +74,7 @@ class DeriveOptions(Options):
     """
 
     candidates: int = Field(default=24, ge=1)
+    proposals: Literal["sample", "beam"] = "sample"
     shortlist: int = Field(default=4, ge=1)
     short_epochs: int = Field(default=1, ge=1)
     probes: int = Field(default=12, ge=0)

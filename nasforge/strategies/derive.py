@@ -7,7 +7,7 @@ best of a few dozen samples on one batch. A whole split costs little and removes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -30,16 +30,21 @@ class Candidate:
     proxy: Score
 
 
-def distinct(
-    propose: Callable[[int], list[Architecture]], digest: Callable[[Architecture], str], count: int
-) -> list[tuple[Architecture, str]]:
-    """Up to `count` architectures that are not isomorphic, each with its canonical digest, in order of appearance."""
-    found: dict[str, Architecture] = {}
+def drawn(propose: Callable[[int], list[Architecture]], count: int) -> Iterator[Architecture]:
+    """Proposals for `count` candidates, asked for as they are needed."""
     for _ in range(TRIES_PER_CANDIDATE):
-        for architecture in propose(count):
-            found.setdefault(digest(architecture), architecture)
-            if len(found) == count:
-                return [(architecture, key) for key, architecture in found.items()]
+        yield from propose(count)
+
+
+def distinct(
+    proposals: Iterable[Architecture], digest: Callable[[Architecture], str], count: int
+) -> list[tuple[Architecture, str]]:
+    """The first `count` that are not isomorphic, if there are so many, each with its canonical digest."""
+    found: dict[str, Architecture] = {}
+    for architecture in proposals:
+        found.setdefault(digest(architecture), architecture)
+        if len(found) == count:
+            break
     return [(architecture, key) for key, architecture in found.items()]
 
 

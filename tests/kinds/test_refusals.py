@@ -138,6 +138,9 @@ TEXT = "task: {kind: language_model, corpus: pydocs}\n"
         ),
         (RECURRENT + "  nodes: 2\n" + TEXT + "executor: {kind: shared_weights, norms: running}\n", 8, "no batch norms"),
         (MACRO + TASK + "executor: {kind: shared_weights, backend: interpreter}\n", 8, "no recurrent cell"),
+        (CELL + TASK + "controller:\n  kind: lstm\n  skip_target: 0.4\n", 10, "nothing that can be skipped"),
+        (MACRO + TASK + "controller:\n  kind: lstm\n  prior:\n    bits: {yes: 1}\n", 11, "Did you mean 'bit'?"),
+        (MACRO + TASK + "controller:\n  kind: lstm\n  prior:\n    bit:\n      yess: 1\n", 12, "Did you mean 'yes'?"),
     ],
 )
 def test_what_would_mean_nothing_is_refused_before_training(text: str, line: int, message: str, tmp_path: Path) -> None:

@@ -610,6 +610,15 @@ def test_groups_that_are_too_small_for_the_controller_are_refused() -> None:
     load(text, overrides=["strategy.controller_steps=0"])
 
 
+def test_a_beam_is_refused_where_there_is_no_policy() -> None:
+    text = SPACE + "derive: {proposals: beam}\n"
+    load(text)
+    (problem,) = faults(text, overrides=["controller=random"])
+    assert "`proposals: beam` needs a policy, which the controller 'random' has not" in problem.message
+    assert (problem.line_number, problem.hint) == (10, "set proposals: sample, or a controller of lstm")
+    load(text, overrides=["controller=random", "derive.proposals=sample"])
+
+
 def test_known_names_and_keys_are_listed() -> None:
     assert (
         faults(SPACE + "strategy: x\n")[0].hint
