@@ -100,6 +100,42 @@ def learn(controller: Controller, reward: Reward, n_proposals: int, group: int) 
     return Learned(better(max(seen)), sum(map(better, seen[-100:])) / 100)
 
 
+@dataclass(frozen=True)
+class Reached:
+    """After how many proposals a controller was near the optimum; None where it never was.
+
+    Near is a share of the way from the mean reward of the space, which uniform proposals have, to its best: (R - mean) /
+    (best - mean).
+
+    Attributes:
+        best: until its best proposal so far was near.
+        mean: until its last ten proposals were, on average.
+    """
+
+    best: int | None
+    mean: int | None
+
+
+def reach(controller: Controller, reward: Reward, n_proposals: int, group: int, share: float = 0.95) -> Reached:
+    """Propose, score without noise, update, until both are reached or `n_proposals` made."""
+    everything = list(map(reward, controller.space.everything()))
+    mean = sum(everything) / len(everything)
+    near = mean + share * (max(everything) - mean)
+    seen: list[float] = []
+    best = average = None
+    while len(seen) < n_proposals and (best is None or average is None):
+        proposals = controller.propose(group)
+        rewards = [reward(each) for each in proposals]
+        controller.update(proposals, rewards)
+        for value in rewards:
+            seen.append(value)
+            if best is None and value >= near:
+                best = len(seen)
+            if average is None and len(seen) >= 10 and sum(seen[-10:]) >= 10 * near:
+                average = len(seen)
+    return Reached(best, average)
+
+
 # Conditioning --------------------------------------------------------------------------------------------------------
 
 N_OPTIONS = 4

@@ -88,6 +88,8 @@ class LstmOptions(Options):
         prior: for decisions, by their names or their roles, numbers that are added to the logits of options after the
             tanh, so that a rewarded option starts exp(number) times as likely: ``{bit: {yes: -1}}``. What is said about
             a role and about a decision of it is added up. Empty for none (paper).
+        positions: whether each decision has a learned vector of its own, which is added to the input of the LSTM there
+            (paper: not mentioned).
         bias: whether the LSTM and the output layers have biases (paper: false).
         init_range: all weights start as U(±init_range) (paper: 0.1).
         clip_norm: largest Euclidean norm of the gradient; null for no limit (paper: not mentioned).
@@ -111,6 +113,7 @@ class LstmOptions(Options):
     normalize_advantage: bool = True
     recency_prior: float = Field(default=0.0, ge=0, le=100)
     prior: dict[str, dict[str, Annotated[float, Field(ge=-100, le=100)]]] = Field(default={}, strict=False)
+    positions: bool = True
     bias: bool = True
     init_range: float = Field(default=0.1, gt=0, le=10)
     clip_norm: Annotated[float, Field(gt=0)] | None = 5.0

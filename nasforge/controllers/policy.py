@@ -9,6 +9,7 @@ At decision t, with the LSTM's hidden state h_t in R^d::
     input        logit_j <- logit_j - recency_prior * d_j^2        d_j = 1 for the newest option
     choice       p(option j) = softmax(logit)_j
     next input   x_{t+1} = embedding of the option; after an input decision the chosen anchor a_j
+    LSTM         h_t, c_t = LSTM(x_t + e_t, h_{t-1}, c_{t-1})      e_t: learned, of the decision; 0 without positions
 
 The anchor of a node is h at the last decision about it; the first input x_0 is learned. Everything is batched over
 architectures. A decision that does not exist in one of them leaves that one's h, c and x as they were.
@@ -20,7 +21,8 @@ Deviations from the paper and the authors' code (melodyguan/enas at 4bcfd73, the
       so that it has seen where the node reads from.
     * The authors divide the next input by (0.1 + distance); here it is the plain anchor.
     * Sources without decisions of their own have a learned anchor (authors: the zero vector in the convolutional cell).
-    * Biases, which the paper does not have, are an option.
+    * Biases and the vectors e_t, which the paper does not have, are options. Without e_t two decisions of a role differ
+      only by the steps before them.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class LstmPolicy(nn.Module):
 
     Args:
         decisions: in an order in which each condition reads earlier ones only.
-        options: width, temperature, tanh constant, recency prior, bias and initialisation.
+        options: width, temperature, tanh constant, priors, positions, bias and initialisation.
         seed: every weight is drawn from a stream of its own; the global generator is neither read nor moved.
         device: where the weights live.
     """
@@ -72,6 +74,8 @@ class LstmPolicy(nn.Module):
         )
         if any(decision.role == "input" for decision in decisions):
             self.attention = AnchorAttention(options.units)
+        if options.positions:
+            self.positions = nn.Parameter(torch.empty(len(decisions), options.units))
         if sources:
             self.sources = nn.Parameter(torch.empty(len(sources), options.units))
         for name, weight in self.named_parameters():
@@ -123,7 +127,10 @@ class LstmPolicy(nn.Module):
 
     def look(self, progress: Progress, step: Step) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """The state (h, c) of the LSTM at a decision, and the logits ``[count, options]`` there."""
-        decision, ahead = step.decision, self.cell(progress.following, (progress.hidden, progress.cell))
+        decision, following = step.decision, progress.following
+        if self._options.positions:
+            following = following + self.positions[len(progress.chosen)]
+        ahead = self.cell(following, (progress.hidden, progress.cell))
         if decision.role == "input":
             anchors, keys = progress.anchors, progress.keys
             keys.update({name: self.attention.key(anchors[name]) for name in decision.options if name not in keys})
@@ -178,6 +185,8 @@ class LstmPolicy(nn.Module):
             [F.embedding(labels[places], self._head(role).embedding) for role, places in layout.places.items()]
         )
         inputs = torch.cat([self.start.expand(1, count, -1), embedded[layout.order[:-1]]])
+        if self._options.positions:
+            inputs = inputs + self.positions.unsqueeze(1)
         zeros = self.start.new_zeros(1, count, self._options.units)
         hidden, _, _ = torch.lstm(
             inputs, (zeros, zeros), list(self.cell.parameters()), self._options.bias, 1, 0.0, False, False, False

@@ -29,10 +29,17 @@ PAPER = LstmOptions(
     entropy_weight=1e-4,
     update="reinforce_ema",
     normalize_advantage=False,
+    positions=False,
     bias=False,
 )
 PLAIN = LstmOptions(
-    units=8, tanh_constant=None, entropy_weight=0, normalize_advantage=False, clip_norm=None, init_range=0.5
+    units=8,
+    tanh_constant=None,
+    entropy_weight=0,
+    normalize_advantage=False,
+    positions=False,
+    clip_norm=None,
+    init_range=0.5,
 )
 OPS = ("tanh", "relu", "sigmoid", "identity")
 
@@ -249,12 +256,12 @@ def test_attention_follows_the_equation_with_the_last_hidden_state_of_a_node_as_
         return attention.vector @ torch.tanh(attention.anchor_weight @ anchor + attention.hidden_weight @ hidden)
 
     with torch.no_grad():
-        x = policy.sources[0]
-        h0, c0 = policy.cell(policy.start[None])
-        h1, c1 = policy.cell(op.embedding[1][None], (h0, c0))
-        h2, c2 = policy.cell(h0, (h1, c1))
-        h3, c3 = policy.cell(bit.embedding[0][None], (h2, c2))
-        h4, _ = policy.cell(h2, (h3, c3))
+        x, e = policy.sources[0], policy.positions
+        h0, c0 = policy.cell(policy.start[None] + e[0])
+        h1, c1 = policy.cell(op.embedding[1][None] + e[1], (h0, c0))
+        h2, c2 = policy.cell(h0 + e[2], (h1, c1))
+        h3, c3 = policy.cell(bit.embedding[0][None] + e[3], (h2, c2))
+        h4, _ = policy.cell(h2 + e[4], (h3, c3))
         taken = [
             (op.weight @ h0[0] + op.bias, 1),
             (torch.stack([attend(x, h1[0]), attend(h0[0], h1[0])]), 1),
@@ -649,6 +656,25 @@ def test_two_controllers_do_not_disturb_one_another() -> None:
     assert first.propose(10) == alone
 
 
+def test_positions_tell_decisions_apart_that_nothing_else_does() -> None:
+    """Some bits of a row: without positions the policy can only count, and half of them is as far as it gets."""
+
+    def learned(positions: bool) -> float:
+        bits = [Decision(f"layer{n}.skip", ("no", "yes"), "bit", f"layer{n}") for n in range(8)]
+        controller = LstmController(SearchSpace(bits), LstmOptions(positions=positions), seed=0)
+        wanted = ["no", "no", "yes", "no", "yes", "yes", "no", "yes"]
+        right: list[float] = []
+        for _ in range(80):
+            proposals = controller.propose(10)
+            rewards = [sum(a == b for a, b in zip(each.values(), wanted, strict=True)) / 8 for each in proposals]
+            controller.update(proposals, rewards)
+            right += rewards
+        return sum(right[-200:]) / 200
+
+    assert learned(True) > 0.9
+    assert learned(False) < 0.8
+
+
 def test_without_bias_there_is_none() -> None:
     controller = LstmController(enas_space(3), LstmOptions(bias=False), seed=0)
     assert not [name for name, _ in controller.policy.named_parameters() if "bias" in name]
@@ -720,12 +746,15 @@ def mixed_space() -> SearchSpace:
     return SearchSpace(decisions)
 
 
+@pytest.mark.parametrize("positions", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("tanh_constant", [2.5, None])
 def test_given_choices_of_a_plain_space_are_walked_at_once_as_one_after_the_other(
-    bias: bool, tanh_constant: float | None
+    positions: bool, bias: bool, tanh_constant: float | None
 ) -> None:
-    options = LstmOptions(units=8, bias=bias, tanh_constant=tanh_constant, temperature=1.5, init_range=0.5)
+    options = LstmOptions(
+        units=8, positions=positions, bias=bias, tanh_constant=tanh_constant, temperature=1.5, init_range=0.5
+    )
     space = mixed_space()
     controller = LstmController(space, options, seed=3)
     assert controller.policy.plain
