@@ -26,7 +26,11 @@ from nasforge.run.compile import compile_space
 from nasforge.run.group import group_here
 from nasforge.run.table_run import compare_in_table, load_table_of
 from nasforge.spec.run_spec import load_spec
+from nasforge.spec.sections import FEWEST_CORRELATED
 from nasforge.spec.specs import TableSpec
+
+CORRELATED = 12
+"""Architectures of the rank correlation, where nothing else is said."""
 
 
 def compare(
@@ -41,6 +45,16 @@ def compare(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds.")] = 5,
     first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="The first of them.")] = 0,
+    correlation: Annotated[
+        int | None,
+        typer.Option(
+            "--correlation",
+            min=0,
+            help="Architectures, spread over all sizes, that are trained briefly in each seed, so that the rank "
+            f"correlation of proxies is known; 0 for none (default: what the file says, else {CORRELATED}).",
+            show_default=False,
+        ),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--dir", help="Where the runs are, and go on (default: runs/NAME-compare).")
     ] = None,
@@ -59,6 +73,10 @@ def compare(
     spec = load_spec(file, plugins, profile=profile, overrides=overrides or ())
     began = time.monotonic()
     if isinstance(spec, TableSpec):
+        if correlation is not None:
+            raise UsageError(
+                "--correlation means nothing for a table: its scores are no proxies, and nothing is trained"
+            )
         names = _names(strategies or "evolution,local_search,lstm,random", plugins.catalogue.controllers)
         space = compile_space(spec, "search", plugins.catalogue.operations).space
         looked_up = load_table_of(spec, space, file.resolve().parent)
@@ -75,6 +93,12 @@ def compare(
         key = override.partition("=")[0].strip()
         if key in RESERVED:
             raise UsageError(f"{override}: {RESERVED[key]}")
+    if correlation is None:
+        correlation = spec.compare.correlation if "correlation" in spec.compare.model_fields_set else CORRELATED
+    if 0 < correlation < FEWEST_CORRELATED:
+        raise UsageError(
+            f"--correlation {correlation}: a rank correlation needs {FEWEST_CORRELATED} or more; 0 for none"
+        )
     prepare(spec, plugins, file.resolve().parent)
     folder = folder or Path("runs") / f"{spec.name}-compare"
     make_folder(folder)
@@ -88,6 +112,7 @@ def compare(
         tuple(common),
         folder,
         sha256_of(file),
+        correlation,
         say=lambda text: None if as_json else typer.echo(text),
         warn=lambda text: typer.echo(f"warning: {text}", err=True),
     )

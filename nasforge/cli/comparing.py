@@ -22,6 +22,7 @@ RESERVED = {
     "seed": "--first-seed and --seeds say which seeds are run",
     "compare.random": f"name {RANDOM} among --strategies, or leave it out",
     "compare.references": "a comparison trains no references",
+    "compare.correlation": "--correlation says how many architectures",
 }
 """Overrides that a comparison sets itself, and what to do instead."""
 
@@ -37,6 +38,7 @@ class Comparing:
         common: arguments of all runs, after ``nasforge run``.
         folder: where the runs are.
         file_sha256: of the file.
+        correlation: architectures of the rank correlation, which the runs of the base have.
         say: prints a line.
         warn: prints a warning.
     """
@@ -47,6 +49,7 @@ class Comparing:
     common: tuple[str, ...]
     folder: Path
     file_sha256: str
+    correlation: int
     say: Callable[[str], None]
     warn: Callable[[str], None]
 
@@ -89,6 +92,11 @@ class Comparing:
         own = self.spec.strategy_kind.name
         overrides = [] if name == own else self._as(name, evaluations)
         random = str(RANDOM in self.names and name == self.searched[0]).lower()
+        # What is trained from scratch is the same for every strategy: once is enough.
+        correlation = self.correlation if name == self.searched[0] else 0
+        # Not where the file says it, so that a comparison from before there was such a thing goes on with 0.
+        if correlation != self.spec.compare.correlation:
+            overrides = [*overrides, f"compare.correlation={correlation}"]
         file, *rest = self.common
         return [file, *overrides, f"compare.random={random}", "compare.references=false", *rest, "--seed", str(seed)]
 

@@ -160,6 +160,8 @@ class View(Observer):
             self.console.print(policy["text"], markup=False)
         for alarm in policy["alarms"]:
             self.console.print(f"warning: {alarm}", markup=False)
+        if result["correlation"]:
+            self.console.print(result["correlation"]["text"], markup=False)
         note = result["data"].get("note")
         if note:
             self.console.print(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nasforge.errors import CorruptRunError
+from nasforge.run import diagnoses
+from nasforge.run.correlation import PARAMETERS
 from nasforge.run.directory import RunDirectory
 from nasforge.run.statistics import Mean, Paired, mean_of, mean_ranks, paired
 
 RANDOM = "random"
 """The arm with which every run compares its search: the same weight steps, nothing learned from rewards."""
+
+_ARMS = ("search", "baseline")
 
 SIGNIFICANT = 0.05
 
@@ -38,6 +42,9 @@ class Outcome:
         cost: what the search spent, as ``result.json`` has it.
         curve: (items read by scores, best proxy so far) of every candidate that was ranked; in a table (queries, truth
             of what would have been the answer).
+        policy: ``policy`` of ``result.json``; None where there is none.
+        correlation: ``n``, ``epochs`` and ``tau`` of ``correlation`` in ``result.json``: that of the strategy's
+            weights as ``proxy``, and of the parameters; None where there is none.
     """
 
     strategy: str
@@ -46,6 +53,8 @@ class Outcome:
     proxy: float
     cost: Mapping[str, int]
     curve: tuple[tuple[float, float], ...]
+    policy: Mapping[str, Any] | None = None
+    correlation: Mapping[str, Any] | None = None
 
 
 def outcomes(run: Path, strategy: str, seed: int) -> list[Outcome]:
@@ -60,9 +69,20 @@ def outcomes(run: Path, strategy: str, seed: int) -> list[Outcome]:
         if result["baseline"] is not None:
             own = result["baseline"]
             found.append(_outcome(directory, "baseline", RANDOM, seed, own, own["search"]))
+        found = [replace(each, correlation=_own(result, arm)) for each, arm in zip(found, _ARMS, strict=False)]
+        found[0] = replace(found[0], policy=result.get("policy"))
     except (KeyError, TypeError, ValueError):
         raise CorruptRunError(f"{run / 'result.json'}: damaged; it is not a result") from None
     return found
+
+
+def _own(result: Mapping[str, Any], arm: str) -> dict[str, Any] | None:
+    """The rank correlations of an arm; None where the run has none."""
+    said = result.get("correlation")
+    if not said:
+        return None
+    tau = {"proxy": said["tau"][arm], PARAMETERS: said["tau"][PARAMETERS]}
+    return {"n": said["n"], "epochs": said["epochs"], "tau": tau}
 
 
 def metric_of(run: Path) -> tuple[str, str]:
@@ -116,6 +136,8 @@ class Comparison:
         pairs: each strategy against each later one.
         curves: by strategy: (items read by scores, mean of the best proxy so far, its standard error).
         in_table: whether scores were looked up, not trained for.
+        correlation: what proxies are worth; None where no run has a sample.
+        policies: what policies prefer, by strategy, of those that have one.
     """
 
     metric: str
@@ -129,6 +151,8 @@ class Comparison:
     pairs: Mapping[tuple[str, str], Paired]
     curves: Mapping[str, tuple[tuple[float, float, float], ...]]
     in_table: bool = False
+    correlation: diagnoses.Agreement | None = None
+    policies: Mapping[str, diagnoses.Preference] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -162,6 +186,7 @@ def compared(
         return None
     tests = {name: [float(by[name, seed].test or 0.0) for seed in whole] for name in strategies}
     costs = {name: [by[name, seed].cost for seed in whole] for name in strategies}
+    preferences = {name: diagnoses.of_policy({seed: by[name, seed].policy for seed in whole}) for name in strategies}
     return Comparison(
         metric=metric,
         lower_is_better=lower_is_better,
@@ -174,6 +199,8 @@ def compared(
         pairs={(a, b): paired(tests[a], tests[b]) for a, b in itertools.combinations(strategies, 2)},
         curves={name: _band([by[name, seed].curve for seed in whole]) for name in strategies},
         in_table=in_table,
+        correlation=diagnoses.over_seeds({n: {seed: by[n, seed].correlation for seed in whole} for n in strategies}),
+        policies={name: said for name, said in preferences.items() if said is not None},
     )
 
 
@@ -221,6 +248,10 @@ def table(comparison: Comparison) -> str:
         lines.append(
             "Their scores did not read equally much (scored items), so that those that read more had a better chance."
         )
+    for name, policy in comparison.policies.items():
+        lines += ["", *diagnoses.preference_lines(name, policy)]
+    if comparison.correlation is not None:
+        lines += ["", *diagnoses.agreement_lines(comparison.correlation)]
     if comparison.left_out:
         lines.append(
             f"Left out, since not every strategy has a score: seeds {', '.join(map(str, comparison.left_out))}."

@@ -28,8 +28,9 @@ from nasforge.run.directory import RunDirectory
 from nasforge.run.keeper import Keeper
 from nasforge.run.plan import Job
 from nasforge.run.references import reference_network
+from nasforge.run.sampling import Member, stratified
 from nasforge.run.searching import search
-from nasforge.seeds import derive
+from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.spec.specs import RunSpec
 from nasforge.strategies.base import Event, Tick
@@ -85,6 +86,8 @@ class Workshop:
             return search(self, job, emit)
         if job.kind == "reference":
             return self._reference(job, emit)
+        if job.kind == "sample":
+            return self._sampled(job, emit)
         return self._short(job, emit) if job.kind == "short" else self._train(job, emit)
 
     # Training from scratch -------------------------------------------------------------------------------------------
@@ -145,8 +148,15 @@ class Workshop:
         shortlist = self.directory.read_job_result(job.arm)["shortlist"]
         if job.index >= len(shortlist):
             return {"result.json": _json({"valid": None, "reason": "the search held fewer distinct candidates"})}
-        architecture = self.final_graph.space.architecture(shortlist[job.index]["decisions"])
-        network = self.fresh(architecture)
+        return self._briefly(shortlist[job.index]["decisions"], emit)
+
+    def _sampled(self, job: Job, emit: Keeper) -> dict[str, bytes]:
+        if job.index >= len(self.sample):
+            return {"result.json": _json({"valid": None, "reason": "the sample holds fewer distinct architectures"})}
+        return self._briefly(self.sample[job.index].architecture, emit)
+
+    def _briefly(self, decisions: Mapping[str, str], emit: Keeper) -> dict[str, bytes]:
+        network = self.fresh(self.final_graph.space.architecture(decisions))
         self._fit(network, self.spec.derive.short_epochs, emit, "from scratch")
         valid = self._proxy(network)
         return {"result.json": _json({"valid": _finite(valid.value), "epochs": self.spec.derive.short_epochs})}
@@ -225,6 +235,12 @@ class Workshop:
         trainer = self._fit(network, self.spec.train.epochs, emit, "from scratch")
         trained = self._trained(network, trainer, emit)
         return {"result.json": _json({"name": name, "parameters": network.count(), "trained": trained})}
+
+    @cached_property
+    def sample(self) -> list[Member]:
+        """The architectures whose proxies are compared with training from scratch: the same in every process."""
+        n, rng = self.spec.compare.correlation, stream(self.spec.seed, "stratified sample")
+        return stratified(self.search_graph, lambda each: self.meter.count(each).parameters, n, rng)
 
     @cached_property
     def meter(self) -> Meter:

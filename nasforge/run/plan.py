@@ -5,6 +5,7 @@
     search            search-short-0..K-1      search-train
     baseline          baseline-short-0..K-1    baseline-train
                                                reference-lstm, reference-one_node
+                                               sample-0..N-1
 
 An arm is one search and what comes of it. Jobs read only what the jobs before them left in the run directory, so that
 they may run in any process, and a resumed run repeats nothing that is finished.
@@ -28,16 +29,17 @@ class Job:
 
     Attributes:
         name: unique in the run; names its folder.
-        kind: ``search``, ``short`` (a short training from scratch), ``train`` (the final one) or ``reference``.
-        arm: which search it belongs to; empty for references.
-        index: which of the shortlist, for ``short``.
+        kind: ``search``, ``short`` (a short training from scratch), ``train`` (the final one), ``reference``, or
+            ``sample`` (a short training of an architecture that no search has chosen).
+        arm: which search it belongs to; empty for references and samples.
+        index: which of the shortlist, for ``short``; which of the sample, for ``sample``.
         needs: jobs that must be finished before.
         cost: expected passes over the training data, for the time left.
         title: what a user reads.
     """
 
     name: str
-    kind: Literal["search", "short", "train", "reference"]
+    kind: Literal["search", "short", "train", "reference", "sample"]
     arm: str
     needs: tuple[str, ...]
     cost: float
@@ -54,6 +56,7 @@ def plan_jobs(
     train_epochs: int,
     baseline: bool,
     references: Sequence[str],
+    sample: int,
 ) -> tuple[Job, ...]:
     """All jobs of a run, in the order in which the journal tells them."""
     arms: list[tuple[Arm, str]] = [("search", strategy)]
@@ -73,6 +76,9 @@ def plan_jobs(
     for name in references:
         needs = ("search",) if name == LARGEST else ()
         jobs.append(Job(f"reference-{name}", "reference", "", needs, 0.5 * train_epochs, f"reference ({name})"))
+    jobs += [
+        Job(f"sample-{i}", "sample", "", (), short_epochs, f"short training {i + 1} (sample)", i) for i in range(sample)
+    ]
     return tuple(jobs)
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nasforge.run.correlation import correlation
 from nasforge.run.directory import RunDirectory
 from nasforge.run.plan import Job
 from nasforge.spec.specs import RunSpec
@@ -61,14 +62,7 @@ def build_result(
         "references": [{"name": r["name"], "parameters": r["parameters"], "trained": r["trained"]} for r in references],
         "search": _cost(directory, "search"),
         "policy": directory.read_job_result("search").get("policy"),
-        "ranking": ranking(
-            [
-                (candidate, directory.read_job_result(f"{arm}-short-{index}")["valid"])
-                for arm in arms
-                for index, candidate in enumerate(directory.read_job_result(arm)["shortlist"])
-                if spec.derive.shortlist > 1
-            ]
-        ),
+        "correlation": _correlation(spec, directory, list(arms), best["trained"]) if spec.compare.correlation else None,
         "seed": spec.seed,
         "profile": spec.profile,
         "versions": dict(versions),
@@ -102,31 +96,16 @@ def _cost(directory: RunDirectory, arm: str) -> dict[str, int]:
     }
 
 
-def ranking(candidates: Sequence[tuple[Mapping[str, Any], float | None]]) -> dict[str, Any]:
-    """How well candidates were ranked before they were trained: Spearman's rank correlations with short trainings.
-
-    That of the proxy stands beside that of the number of parameters alone, which needs no search at all: a proxy that
-    does no better says little. None where fewer than three were trained, or all are equal.
-
-    Args:
-        candidates: what was found out about each before, with the score after its short training.
-    """
-    trained = [(candidate, score) for candidate, score in candidates if score is not None]
-    scores = [score for _, score in trained]
-    return {
-        "trained": len(trained),
-        "proxy": _spearman([candidate["proxy"] for candidate, _ in trained], scores),
-        "parameters": _spearman([candidate["core_parameters"] for candidate, _ in trained], scores),
-    }
-
-
-def _spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
-    if len(one) < 3 or len(set(one)) == 1 or len(set(other)) == 1:
-        return None
-    # Only here: it costs a second, which nobody waits for at the end of a run.
-    from scipy.stats import spearmanr  # type: ignore[import-untyped]
-
-    return float(spearmanr(one, other).statistic)
+def _correlation(
+    spec: RunSpec, directory: RunDirectory, arms: Sequence[str], trained: Mapping[str, Any]
+) -> dict[str, Any]:
+    return correlation(
+        {arm: directory.read_job_result(arm)["sample"] for arm in arms},
+        [directory.read_job_result(f"sample-{i}")["valid"] for i in range(spec.compare.correlation)],
+        metric=trained["metric"],
+        lower_is_better=trained["direction"] == "min",
+        epochs=spec.derive.short_epochs,
+    )
 
 
 def verdict(

@@ -14,6 +14,7 @@ from nasforge.graph.canonical import canonical_digest
 from nasforge.resolve import resolve
 from nasforge.run.keeper import Keeper
 from nasforge.run.plan import Job
+from nasforge.run.statistics import mean_of
 from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.strategies import diagnosis
@@ -72,14 +73,13 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
         "cost": asdict(strategy.cost),
         "ranked": len(ranking),
         "ranked_items": sum(architecture not in strategy.scores for architecture, _ in candidates) * per_candidate,
-        "shortlist": [
-            {**_facts(candidate), "core_parameters": _parameters(shop, candidate)}
-            for candidate in ranking[: spec.derive.shortlist]
-        ],
+        "shortlist": [_facts(candidate) for candidate in ranking[: spec.derive.shortlist]],
         "largest": _facts(max(ranking, key=lambda candidate: _parameters(shop, candidate))),
     }
     if group and spec.controller_kind.policy:
         result["policy"] = _policy(shop, strategy, executor, watch, emit)
+    if spec.compare.correlation:
+        result["sample"] = _sample(shop, strategy, executor, emit)
     return {"result.json": (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()}
 
 
@@ -128,20 +128,46 @@ def _policy(
         return [space.sample(rng) for _ in range(count)]
 
     found: dict[str, diagnosis.Rewards | None] = {}
+    proxies: dict[str, Mapping[str, Any] | None] = {}
     for name, propose in (("policy", strategy.controller.propose), ("uniform", uniform)):
         scored: list[Candidate] = []
         for report in rank(distinct(drawn(propose, n), _canonical(shop), n), executor, task, scored, strategy.scores):
             if isinstance(report, Tick):
                 emit(Tick(f"proposals of the {name} sampler (proxy)", report.done, report.total, report.facts))
         found[name] = diagnosis.rewards([task.reward(candidate.proxy) for candidate in scored])
+        proxies[name] = asdict(mean_of([candidate.proxy.value for candidate in scored])) if scored else None
     gain = diagnosis.gain(found["policy"], found["uniform"])
     by_policy = getattr(strategy.config, "sampler", "uniform") in ("policy", "epsilon")
     return {
         "by_option": diagnosis.options(space, proposals),
+        "by_role": diagnosis.by_role(space, proposals),
         "alarms": watch.alarms(proposals),
         "gain": gain,
+        "proxy": proxies,
+        "trained_by_policy": by_policy,
         "text": diagnosis.in_words(gain, trained_by_policy=by_policy),
     }
+
+
+def _sample(shop: Workshop, strategy: Strategy, executor: Executor, emit: Keeper) -> list[dict[str, Any]]:
+    """The proxy of every architecture of the sample, None where it is not finite; nothing of it is a candidate."""
+    members = shop.sample
+    scored: list[Candidate] = []
+    candidates = [(member.architecture, member.canonical_digest) for member in members]
+    for report in rank(candidates, executor, shop.task, scored, strategy.scores):
+        if isinstance(report, Tick):
+            emit(Tick("the sample (proxy)", report.done, report.total, report.facts))
+    proxies = {candidate.canonical_digest: candidate.proxy.value for candidate in scored}
+    return [
+        {
+            "digest": member.architecture.digest,
+            "canonical_digest": member.canonical_digest,
+            "decisions": dict(member.architecture),
+            "parameters": member.parameters,
+            "proxy": proxies.get(member.canonical_digest),
+        }
+        for member in members
+    ]
 
 
 def _controller(shop: Workshop, uniform: bool, seed: int) -> Controller:

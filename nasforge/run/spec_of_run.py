@@ -43,4 +43,5 @@ def jobs_of(spec: RunSpec) -> tuple[Job, ...]:
         train_epochs=spec.train.epochs,
         baseline=spec.compare.random,
         references=references,
+        sample=spec.compare.correlation,
     )

@@ -1,4 +1,4 @@
-"""Means, their errors, ranks and paired tests over seeds. Small numbers of seeds, so tests are exact."""
+"""Means, their errors, ranks and paired tests over seeds; rank correlations. Small numbers, so tests are exact."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from dataclasses import dataclass
 
 EXACT_SEEDS = 16
 """Up to so many pairs all 2^n signs are tried; beyond, as many at random."""
+
+RESAMPLES = 2000
+"""Of the bootstrap of a rank correlation."""
+
+FEWEST = 3
+"""Pairs that a rank correlation needs at least."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +89,48 @@ def mean_ranks(values: Mapping[str, Sequence[float]], *, lower_is_better: bool) 
             equal = sum(other == own for other in seed)
             totals[name] += better + (equal + 1) / 2
     return {name: total / len(seeds) for name, total in totals.items()}
+
+
+@dataclass(frozen=True)
+class Tau:
+    """A rank correlation: Kendall's tau-b.
+
+    Attributes:
+        value: from -1 to 1.
+        low: the lower end of its 95 % interval; None where tau is 1 or -1, about whose error the pairs say nothing.
+        high: the upper end.
+        n: how many pairs there are.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def kendall(one: Sequence[float], other: Sequence[float]) -> Tau | None:
+    """Kendall's tau-b of pairs; None where there are fewer than `FEWEST`, or all values of one side are equal.
+
+    The interval is that of the percentile bootstrap: `RESAMPLES` times as many pairs are drawn, with replacement and
+    always by the same numbers; those of which tau is not defined do not count.
+    """
+    import numpy as np
+
+    n = len(one)
+    if n < FEWEST or len(set(one)) == 1 or len(set(other)) == 1:
+        return None
+    signs = [np.sign(np.subtract.outer(values, values)) for values in map(np.asarray, (one, other))]
+
+    def tau(rows: np.ndarray) -> float | None:
+        first, second = (each[np.ix_(rows, rows)] for each in signs)
+        ordered = float((first * first).sum() * (second * second).sum())
+        return float((first * second).sum()) / math.sqrt(ordered) if ordered else None
+
+    value = tau(np.arange(n))
+    assert value is not None
+    if abs(value) > 1 - 1e-12:
+        return Tau(math.copysign(1.0, value), None, None, n)
+    rng = np.random.default_rng(0)
+    drawn = [each for each in map(tau, rng.integers(n, size=(RESAMPLES, n))) if each is not None]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Tau(value, float(low), float(high), n)

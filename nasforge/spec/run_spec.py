@@ -132,6 +132,8 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
             message = f"the task '{task.component.name}' does not fit a space of kind '{space.component.name}'"
             faults.add(("task", "kind"), message, f"it fits {', '.join(task.component.kinds)}")
     _check_training(reader, space, task, strategy)
+    if sections and sections.compare.correlation:
+        _check_correlation(reader, space, task)
     if sections and sections.limits and space and space.config and space.component.networks:
         check_counts(sections.limits, space.component, space.config, faults)
     if strategy and strategy.config and controller and controller.config:
@@ -212,6 +214,19 @@ def _check_training(
             if reader.wrote(key):
                 message = f"`{key}` would mean nothing: the task '{task.component.name}' trains nothing"
                 faults.add((key,), message, "leave it out", at_key=True)
+
+
+def _check_correlation(
+    reader: SectionReader, space: TaggedSection[SpaceKind] | None, task: TaggedSection[TaskKind] | None
+) -> None:
+    why = ""
+    if task and not task.component.trains:
+        why = f"the task '{task.component.name}' trains nothing"
+    elif space and not space.component.networks:
+        why = f"a space of kind '{space.component.name}' has no networks"
+    if why:
+        message = f"`correlation` would compare proxies with trainings, but {why}"
+        reader.faults.add(("compare", "correlation"), message, "leave it out", at_key=True)
 
 
 def _check_group(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from nasforge.components import Options
@@ -25,6 +25,9 @@ NOT_OFFERED = ("objectives",)
 
 READ_BEFORE: Mapping[KeyPath, tuple[str, ...]] = MappingProxyType({(): ("profiles",), ("space",): ("let",)})
 """Keys that are read before a block is validated, which its model does not have, by where the block stands."""
+
+FEWEST_CORRELATED = 3
+"""Architectures of which there is a rank correlation."""
 
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 """The form of the name of a distribution."""
@@ -54,6 +57,13 @@ def _distribution(value: Any) -> Any:
     if isinstance(value, str) and not DISTRIBUTION.fullmatch(value):
         message = f"a plugin is named as it is installed, for example nasforge-activations, found {shown(value)}"
         raise PydanticCustomError("distribution_name", "{message}", {"message": message})
+    return value
+
+
+def _enough(value: int) -> int:
+    if 0 < value < FEWEST_CORRELATED:
+        message = f"`correlation` must be 0 (none) or at least {FEWEST_CORRELATED}, found {value}"
+        raise PydanticCustomError("correlation", "{message}", {"message": message})
     return value
 
 
@@ -111,10 +121,16 @@ class CompareOptions(Options):
     Attributes:
         random: a baseline whose architectures are drawn at random instead of from the trained policy.
         references: well-known networks of about as many weights, and the small fixed members of the space's family.
+        correlation: architectures, drawn uniformly and spread over their sizes, whose proxies are compared with scores
+            after `derive.short_epochs` from scratch: a rank correlation says what proxies are worth. At least 3; 0 for
+            none, which is what `nasforge run` takes, where `nasforge compare` takes 12.
     """
 
     random: bool = True
     references: bool = True
+    correlation: Annotated[int, AfterValidator(_enough)] = Field(
+        default=0, ge=0, json_schema_extra={"not": {"enum": [*range(1, FEWEST_CORRELATED)]}}
+    )
 
 
 class RunSections(Options):

@@ -122,21 +122,29 @@ class Watch:
                 f"the entropy of the policy had fallen to {max(0.0, entropy):.2g} nats after {update} of "
                 f"{self._updates} updates, of {math.log(self._space.size):.3g} at uniform"
             )
-        chosen = options(self._space, proposals)
-        by_role: dict[str, Counter[str]] = {}
-        several = Counter(decision.role for decision in self._space.decisions if len(decision.options) > 1)
-        for decision in self._space.decisions:
-            # Decisions of one option, or a single decision, say nothing.
-            if len(decision.options) > 1 and several[decision.role] > 1:
-                by_role.setdefault(decision.role, Counter()).update(chosen[decision.name])
+        counted = by_role(self._space, proposals)
+        several: list[str] = [decision.role for decision in self._space.decisions if len(decision.options) > 1]
         for role, what in (("op", "operations"), ("bit", "skip connections")):
-            counts = by_role.get(role)
-            if counts:
+            counts = Counter(counted.get(role, {}))
+            # A single decision says nothing.
+            if several.count(role) > 1 and counts.total():
                 option, most = counts.most_common(1)[0]
                 share = most / counts.total()
                 if share >= FEW_OPTIONS:
                     found.append(f"{share:.0%} of the {what} that the policy proposes at the end are '{option}'")
         return found
+
+
+def by_role(space: SearchSpace, proposals: Sequence[Architecture]) -> dict[str, dict[str, int]]:
+    """How often each option is chosen by all decisions of a role together; forced ones are left out."""
+    chosen = options(space, proposals)
+    counted: dict[str, dict[str, int]] = {}
+    for decision in space.decisions:
+        if len(decision.options) > 1:
+            counts = counted.setdefault(decision.role, {})
+            for option, times in chosen[decision.name].items():
+                counts[option] = counts.get(option, 0) + times
+    return counted
 
 
 def options(space: SearchSpace, proposals: Sequence[Architecture]) -> dict[str, dict[str, int]]:
