@@ -156,8 +156,9 @@ class View(Observer):
         self.console.print()
         self.console.print(result["verdict"]["text"], markup=False)
         policy = result.get("policy") or {"text": "", "alarms": []}
-        if policy["text"]:
-            self.console.print(policy["text"], markup=False)
+        for text in (policy["text"], policy.get("on_random_weights", {"text": ""})["text"]):
+            if text:
+                self.console.print(text, markup=False)
         for alarm in policy["alarms"]:
             self.console.print(f"warning: {alarm}", markup=False)
         if result["correlation"]:

@@ -46,6 +46,7 @@ class Preference:
         proxy: mean, over the seeds, of the mean proxy of the proposals.
         uniform: that of the uniform ones.
         trained_by_policy: whether the policy drew for weight steps, too, which favours it.
+        fair: the same gains on the weights of random search, which it has not helped to train, by seed.
         alarms: what looks like a collapse, in sentences, by seed.
         options: how often the proposals of all seeds choose each option, by role of the decisions.
     """
@@ -56,6 +57,7 @@ class Preference:
     proxy: Mean | None
     uniform: Mean | None
     trained_by_policy: bool
+    fair: Mapping[int, Mapping[str, float | None]]
     alarms: Mapping[int, Sequence[str]]
     options: Mapping[str, Mapping[str, int]]
 
@@ -92,11 +94,10 @@ def of_policy(policies: Mapping[int, Mapping[str, Any] | None]) -> Preference | 
     found = {seed: policy for seed, policy in policies.items() if policy}
     if not found:
         return None
-    gains = {
-        seed: {key: policy["gain"][key] for key in ("difference", "standard_error")}
-        for seed, policy in found.items()
-        if policy["gain"]
-    }
+    gains = _gains(found)
+    fair = _gains(
+        {seed: policy["on_random_weights"] for seed, policy in found.items() if "on_random_weights" in policy}
+    )
     proxies = {
         name: [policy["proxy"][name]["value"] for policy in found.values() if policy.get("proxy", {}).get(name)]
         for name in ("policy", "uniform")
@@ -107,14 +108,23 @@ def of_policy(policies: Mapping[int, Mapping[str, Any] | None]) -> Preference | 
             options.setdefault(role, Counter()).update(counts)
     return Preference(
         gains=gains,
-        gain=_mean([float(each["difference"]) for each in gains.values()]),
+        gain=_mean([float(each["difference"] or 0.0) for each in gains.values()]),
         clear=sum(_errors(each) is not None and (_errors(each) or 0.0) >= CLEAR for each in gains.values()),
         proxy=_mean(proxies["policy"]),
         uniform=_mean(proxies["uniform"]),
+        fair=fair,
         trained_by_policy=any(policy.get("trained_by_policy", False) for policy in found.values()),
         alarms={seed: list(policy["alarms"]) for seed, policy in found.items() if policy["alarms"]},
         options={role: dict(counts) for role, counts in options.items()},
     )
+
+
+def _gains(policies: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, float | None]]:
+    return {
+        seed: {key: policy["gain"][key] for key in ("difference", "standard_error")}
+        for seed, policy in policies.items()
+        if policy["gain"]
+    }
 
 
 def _tau(said: Mapping[str, Any] | None, name: str) -> Tau | None:
@@ -174,6 +184,16 @@ def preference_lines(strategy: str, found: Preference) -> list[str]:
         if found.trained_by_policy:
             said += " The weights were trained where the policy went, which favours it."
         lines.append(said)
+    if found.fair:
+        n, differences = len(found.fair), [float(each["difference"] or 0.0) for each in found.fair.values()]
+        errors = [_errors(found.fair[seed]) for seed in sorted(found.fair)]
+        clear = sum(error is not None and error >= CLEAR for error in errors)
+        each = ", ".join("-" if error is None else f"{error:+.1f}" for error in errors[:MOST_SHOWN])
+        lines.append(
+            f"With the weights of random search, which no policy trained, the same proposals differ by a mean reward "
+            f"of {_brief(mean_of(differences), signed=True)}; they are better by {CLEAR:g} standard errors or more in "
+            f"{clear} of {n} seed{'s' * (n != 1)} ({each}{', ...' if n > MOST_SHOWN else ''})."
+        )
     for role, counts in found.options.items():
         most = Counter(counts).most_common(MOST_SHOWN)
         total = sum(counts.values()) or 1

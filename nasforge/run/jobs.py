@@ -27,9 +27,10 @@ from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
 from nasforge.run.keeper import Keeper
 from nasforge.run.plan import Job
+from nasforge.run.policy import on_random_weights
 from nasforge.run.references import reference_network
 from nasforge.run.sampling import Member, stratified
-from nasforge.run.searching import search
+from nasforge.run.searching import search, search_executor
 from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.spec.specs import RunSpec
@@ -88,6 +89,8 @@ class Workshop:
             return self._reference(job, emit)
         if job.kind == "sample":
             return self._sampled(job, emit)
+        if job.kind == "policy":
+            return {"result.json": _json(on_random_weights(self, search_executor(self), emit))}
         return self._short(job, emit) if job.kind == "short" else self._train(job, emit)
 
     # Training from scratch -------------------------------------------------------------------------------------------

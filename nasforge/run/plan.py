@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from nasforge.spec.specs import RunSpec
+
 Arm = Literal["search", "baseline"]
 
 LARGEST = "largest"
@@ -29,9 +31,10 @@ class Job:
 
     Attributes:
         name: unique in the run; names its folder.
-        kind: ``search``, ``short`` (a short training from scratch), ``train`` (the final one), ``reference``, or
-            ``sample`` (a short training of an architecture that no search has chosen).
-        arm: which search it belongs to; empty for references and samples.
+        kind: ``search``, ``short`` (a short training from scratch), ``train`` (the final one), ``reference``,
+            ``sample`` (a short training of an architecture that no search has chosen), or ``policy`` (its proposals on
+            the weights of random search).
+        arm: which search it belongs to; empty for all others.
         index: which of the shortlist, for ``short``; which of the sample, for ``sample``.
         needs: jobs that must be finished before.
         cost: expected passes over the training data, for the time left.
@@ -39,7 +42,7 @@ class Job:
     """
 
     name: str
-    kind: Literal["search", "short", "train", "reference", "sample"]
+    kind: Literal["search", "short", "train", "reference", "sample", "policy"]
     arm: str
     needs: tuple[str, ...]
     cost: float
@@ -57,6 +60,7 @@ def plan_jobs(
     baseline: bool,
     references: Sequence[str],
     sample: int,
+    policy: bool,
 ) -> tuple[Job, ...]:
     """All jobs of a run, in the order in which the journal tells them."""
     arms: list[tuple[Arm, str]] = [("search", strategy)]
@@ -79,7 +83,15 @@ def plan_jobs(
     jobs += [
         Job(f"sample-{i}", "sample", "", (), short_epochs, f"short training {i + 1} (sample)", i) for i in range(sample)
     ]
+    if policy:
+        jobs.append(Job("policy", "policy", "", ("search", "baseline"), 0.1, "proposals on weights of random search"))
     return tuple(jobs)
+
+
+def judges_policy(spec: RunSpec) -> bool:
+    """Whether a run of `spec` scores proposals of its policy with the weights of random search, too."""
+    learns = spec.controller_kind.policy and spec.strategy_kind.group(spec.strategy) > 0
+    return learns and spec.compare.random and spec.derive.probes > 0
 
 
 def ready(jobs: Sequence[Job], finished: set[str], taken: set[str]) -> list[Job]:

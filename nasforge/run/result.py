@@ -61,7 +61,7 @@ def build_result(
         "baseline": None if baseline is None else {"kind": "random", **_network(baseline)},
         "references": [{"name": r["name"], "parameters": r["parameters"], "trained": r["trained"]} for r in references],
         "search": _cost(directory, "search"),
-        "policy": directory.read_job_result("search").get("policy"),
+        "policy": _policy(jobs, directory),
         "correlation": _correlation(spec, directory, list(arms), best["trained"]) if spec.compare.correlation else None,
         "seed": spec.seed,
         "profile": spec.profile,
@@ -71,6 +71,17 @@ def build_result(
     if baseline is not None:
         result["baseline"]["search"] = _cost(directory, "baseline")
     return result
+
+
+def _policy(jobs: Sequence[Job], directory: RunDirectory) -> dict[str, Any] | None:
+    """What the policy prefers; ``on_random_weights`` is the same on weights that it has not helped to train."""
+    policy = directory.read_job_result("search").get("policy")
+    if policy is None:
+        return None
+    found: dict[str, Any] = {key: value for key, value in policy.items() if key != "probes"}
+    if any(job.kind == "policy" for job in jobs):
+        found["on_random_weights"] = directory.read_job_result("policy")
+    return found
 
 
 def _network(arm: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,19 +13,16 @@ from nasforge.executors.base import Executor
 from nasforge.graph.canonical import canonical_digest
 from nasforge.resolve import resolve
 from nasforge.run.keeper import Keeper
-from nasforge.run.plan import Job
-from nasforge.run.statistics import mean_of
-from nasforge.seeds import derive, stream
+from nasforge.run.plan import Job, judges_policy
+from nasforge.run.policy import WEIGHTS, preferred, proxies, weights_file
+from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.strategies import diagnosis
-from nasforge.strategies.base import Strategy, Tick
+from nasforge.strategies.base import Strategy
 from nasforge.strategies.derive import Candidate, distinct, drawn, rank
 
 if TYPE_CHECKING:
     from nasforge.run.jobs import Workshop
-
-SHOWN = 100
-"""Proposals at the end of a search of which options are counted."""
 
 
 COPIES = 8
@@ -77,10 +74,12 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
         "largest": _facts(max(ranking, key=lambda candidate: _parameters(shop, candidate))),
     }
     if group and spec.controller_kind.policy:
-        result["policy"] = _policy(shop, strategy, executor, watch, emit)
+        result["policy"] = preferred(shop, strategy, executor, watch, emit)
     if spec.compare.correlation:
         result["sample"] = _sample(shop, strategy, executor, emit)
-    return {"result.json": (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()}
+    files = {"result.json": (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()}
+    # With these weights the proposals of the policy are judged, too, which it has not helped to train.
+    return files | ({WEIGHTS: weights_file(executor)} if uniform and judges_policy(spec) else {})
 
 
 def _proposals(shop: Workshop, strategy: Strategy, count: int, uniform: bool) -> Iterable[Architecture]:
@@ -113,58 +112,17 @@ def search_executor(shop: Workshop) -> Executor:
     return executor
 
 
-def _policy(
-    shop: Workshop, strategy: Strategy, executor: Executor, watch: diagnosis.Watch, emit: Keeper
-) -> dict[str, Any]:
-    """What the policy proposes at the end, and what that is worth beside uniform proposals on the same weights.
-
-    Scored for this alone: nothing of it is a candidate.
-    """
-    space, task, n = strategy.space, shop.task, shop.spec.derive.probes
-    proposals = strategy.controller.propose(SHOWN)
-    rng = stream(shop.spec.seed, "uniform probe")
-
-    def uniform(count: int) -> list[Architecture]:
-        return [space.sample(rng) for _ in range(count)]
-
-    found: dict[str, diagnosis.Rewards | None] = {}
-    proxies: dict[str, Mapping[str, Any] | None] = {}
-    for name, propose in (("policy", strategy.controller.propose), ("uniform", uniform)):
-        scored: list[Candidate] = []
-        for report in rank(distinct(drawn(propose, n), _canonical(shop), n), executor, task, scored, strategy.scores):
-            if isinstance(report, Tick):
-                emit(Tick(f"proposals of the {name} sampler (proxy)", report.done, report.total, report.facts))
-        found[name] = diagnosis.rewards([task.reward(candidate.proxy) for candidate in scored])
-        proxies[name] = asdict(mean_of([candidate.proxy.value for candidate in scored])) if scored else None
-    gain = diagnosis.gain(found["policy"], found["uniform"])
-    by_policy = getattr(strategy.config, "sampler", "uniform") in ("policy", "epsilon")
-    return {
-        "by_option": diagnosis.options(space, proposals),
-        "by_role": diagnosis.by_role(space, proposals),
-        "alarms": watch.alarms(proposals),
-        "gain": gain,
-        "proxy": proxies,
-        "trained_by_policy": by_policy,
-        "text": diagnosis.in_words(gain, trained_by_policy=by_policy),
-    }
-
-
 def _sample(shop: Workshop, strategy: Strategy, executor: Executor, emit: Keeper) -> list[dict[str, Any]]:
     """The proxy of every architecture of the sample, None where it is not finite; nothing of it is a candidate."""
     members = shop.sample
-    scored: list[Candidate] = []
-    candidates = [(member.architecture, member.canonical_digest) for member in members]
-    for report in rank(candidates, executor, shop.task, scored, strategy.scores):
-        if isinstance(report, Tick):
-            emit(Tick("the sample (proxy)", report.done, report.total, report.facts))
-    proxies = {candidate.canonical_digest: candidate.proxy.value for candidate in scored}
+    found = proxies(shop, executor, [member.architecture for member in members], emit, "the sample", strategy.scores)
     return [
         {
             "digest": member.architecture.digest,
             "canonical_digest": member.canonical_digest,
             "decisions": dict(member.architecture),
             "parameters": member.parameters,
-            "proxy": proxies.get(member.canonical_digest),
+            "proxy": found[member.architecture].value if member.architecture in found else None,
         }
         for member in members
     ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from nasforge.errors import CorruptRunError
 from nasforge.plugins import Plugins
 from nasforge.run.directory import RunDirectory
-from nasforge.run.plan import Job, plan_jobs
+from nasforge.run.plan import Job, judges_policy, plan_jobs
 from nasforge.spec.run_spec import load_spec
 from nasforge.spec.specs import RunSpec, TableSpec
 
@@ -44,4 +44,5 @@ def jobs_of(spec: RunSpec) -> tuple[Job, ...]:
         baseline=spec.compare.random,
         references=references,
         sample=spec.compare.correlation,
+        policy=judges_policy(spec),
     )

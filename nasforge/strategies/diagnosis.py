@@ -64,11 +64,12 @@ def gain(policy: Rewards | None, uniform: Rewards | None) -> dict[str, Any]:
     return found
 
 
-def in_words(found: dict[str, Any], *, trained_by_policy: bool) -> str:
+def in_words(found: dict[str, Any], *, weights: str, trained_by_policy: bool) -> str:
     """A sentence about a `gain`; empty where there is none.
 
     Args:
         found: see `gain`.
+        weights: with which both were scored, in words.
         trained_by_policy: whether the weights were trained with proposals of the policy.
     """
     if not found or not found["standard_error"]:
@@ -81,7 +82,7 @@ def in_words(found: dict[str, Any], *, trained_by_policy: bool) -> str:
         name: f"{found[name]['reward']:.4g} ± {found[name]['standard_error']:.2g}" for name in ("policy", "uniform")
     }
     said = (
-        f"With the same shared weights the policy's proposals have a mean reward of {means['policy']}, uniform ones "
+        f"With {weights} the policy's proposals have a mean reward of {means['policy']}, uniform ones "
         f"{means['uniform']}: {verdict} ({errors:+.1f} standard errors)."
     )
     return f"{said} The weights were trained where the policy went, which favours it." if trained_by_policy else said
