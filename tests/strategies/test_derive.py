@@ -15,7 +15,7 @@ from nasforge.executors.team import ALONE
 from nasforge.graph.canonical import canonical_digest
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Tick
-from nasforge.strategies.derive import TRIES_PER_CANDIDATE, Candidate, distinct, rank
+from nasforge.strategies.derive import TRIES_PER_CANDIDATE, Candidate, distinct, drawn, rank
 from nasforge.tasks.base import Metric, Score
 
 SUPERGRAPH = cell(4, ops=("tanh", "relu"))
@@ -31,13 +31,13 @@ def test_isomorphic_copies_are_dropped() -> None:
         for ops in (["tanh", "relu", "tanh", "tanh"], ["tanh", "tanh", "tanh", "relu"], ["tanh"] * 4)
     )
     assert digest(a) == digest(copy_of_a) != digest(b)
-    assert distinct(lambda count: [a, copy_of_a, b][:count], digest, 3) == [(a, digest(a)), (b, digest(b))]
+    assert distinct([a, copy_of_a, b], digest, 3) == [(a, digest(a)), (b, digest(b))]
 
 
 def test_as_many_as_asked_in_order_of_appearance() -> None:
     listed = samples(SUPERGRAPH.space, 400, seed=1)
     pool = iter(listed)
-    found = distinct(lambda count: [next(pool) for _ in range(count)], digest, 12)
+    found = distinct(drawn(lambda count: [next(pool) for _ in range(count)], 12), digest, 12)
     in_order: dict[str, Architecture] = {}
     for architecture in listed:
         in_order.setdefault(digest(architecture), architecture)
@@ -53,7 +53,7 @@ def test_a_concentrated_policy_ends_with_what_it_has() -> None:
         asked.append(count)
         return [only] * count
 
-    assert distinct(propose, digest, 5) == [(only, digest(only))]
+    assert distinct(drawn(propose, 5), digest, 5) == [(only, digest(only))]
     assert sum(asked) == 5 * TRIES_PER_CANDIDATE
 
 
