@@ -123,7 +123,7 @@ def _gains(policies: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, flo
     return {
         seed: {key: policy["gain"][key] for key in ("difference", "standard_error")}
         for seed, policy in policies.items()
-        if policy["gain"]
+        if policy.get("gain")
     }
 
 

@@ -101,6 +101,8 @@ def test_compare_runs_resumes_and_tells(tmp_path: Path) -> None:
     first = nasforge("compare", space, "derive.shortlist=1", "train.epochs=1", "--seeds", "1", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "1 seed: 0; lower is better" in first.stdout
+    assert "of 12 architectures of all sizes" in first.stdout
+    assert "With the same shared weights at the end, proposals of enas differ" in first.stdout
     folder = tmp_path / "runs" / "toy-compare"
     kept = (folder / "enas-seed0" / "run.json").read_bytes()
     again = ("compare", space, "derive.shortlist=1", "train.epochs=1", "--seeds", "2", "--json")
@@ -112,6 +114,20 @@ def test_compare_runs_resumes_and_tells(tmp_path: Path) -> None:
     for name, arm in (("enas", "best"), ("random", "baseline")):
         values = [result[arm]["trained"]["test"] for result in results]
         assert told["test"][name]["value"] == pytest.approx(sum(values) / 2)
+    correlation, policies = told["correlation"], told["policies"]
+    assert correlation["n"] == {"0": 12, "1": 12} and set(policies) == {"enas"}
+    for name, arm in (("enas", "search"), ("random", "baseline"), ("parameters", "parameters")):
+        taus = [result["correlation"]["tau"][arm] for result in results]
+        assert [correlation["tau"][name][seed] for seed in ("0", "1")] == taus
+        mean = correlation["mean"][name]
+        assert (mean is None) == (taus == [None, None])
+        assert mean is None or mean["value"] == pytest.approx(sum(tau["value"] for tau in taus) / 2)
+    gains = [result["policy"]["gain"]["difference"] for result in results]
+    assert policies["enas"]["gain"]["value"] == pytest.approx(sum(gains) / 2)
+    proposed = [result["policy"]["proxy"]["policy"]["value"] for result in results]
+    assert policies["enas"]["proxy"]["value"] == pytest.approx(sum(proposed) / 2)
+    # 100 proposals of each seed, three operations each.
+    assert sum(policies["enas"]["options"]["op"].values()) == 2 * 100 * 3
     assert told == json.loads((folder / "comparison.json").read_text())
     rows = list(csv.DictReader((folder / "curve.csv").read_text().splitlines()))
     assert {row["strategy"] for row in rows} == {"enas", "random"}
@@ -127,6 +143,8 @@ def test_compare_runs_resumes_and_tells(tmp_path: Path) -> None:
         (("compare", space, "seed=7"), "--first-seed and --seeds say which seeds are run"),
         (("compare", space, "compare.random=false"), "name random among --strategies"),
         (("compare", space, "compare.references=true"), "trains no references"),
+        (("compare", space, "compare.correlation=5"), "--correlation says how many architectures"),
+        (("compare", space, "--correlation", "2"), "a rank correlation needs 3 or more; 0 for none"),
     ):
         done = nasforge(*arguments, cwd=tmp_path)
         assert done.returncode == 2
@@ -134,6 +152,23 @@ def test_compare_runs_resumes_and_tells(tmp_path: Path) -> None:
     space.write_text(space.read_text() + "# changed\n")
     done = nasforge(*again, cwd=tmp_path)
     assert (done.returncode, "another content of the file" in done.stderr) == (2, True)
+
+
+def test_who_is_correlated_is_said_by_the_option_else_by_the_file(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    space.write_text(space.read_text() + "compare: {correlation: 3}\n")
+    common = ("compare", space, "derive.shortlist=1", "train.epochs=1", "--seeds", "1", "--json")
+    for more, wanted in (((), 3), (("--correlation", "0"), 0), (("--correlation", "4"), 4)):
+        done = nasforge(*common, *more, "--dir", f"of-{wanted}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        correlation = json.loads(done.stdout)["correlation"]
+        assert (correlation and correlation["n"]) == ({"0": wanted} if wanted else None)
+    # The runs of other strategies would train the same architectures again.
+    names = ("--strategies", "enas,reinforce", "--dir", "two")
+    done = nasforge(*common, *names, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)["correlation"]["tau"]) == ["enas", "parameters"]
+    assert not (tmp_path / "two" / "reinforce-seed0" / "checkpoints" / "sample-0").exists()
 
 
 def test_other_strategies_get_the_budget_of_the_files_own(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
-from scipy.stats import permutation_test, rankdata, sem
+from scipy.stats import bootstrap, kendalltau, permutation_test, rankdata, sem
 
 from nasforge.run import statistics
-from nasforge.run.statistics import Mean, mean_of, mean_ranks, paired
+from nasforge.run.statistics import Mean, Tau, kendall, mean_of, mean_ranks, paired
 
 
 def test_means_and_errors_are_those_of_scipy() -> None:
@@ -58,3 +59,36 @@ def test_mean_ranks_share_ties(lower: bool) -> None:
         for name, rank in zip(values, rankdata([v if lower else -v for v in seed]), strict=True):
             expected[name] += rank / 3
     assert mean_ranks(values, lower_is_better=lower) == pytest.approx(expected)
+
+
+def test_tau_is_what_counting_pairs_gives() -> None:
+    # Of the six pairs five are in the same order, one is not: (5 - 1) / 6.
+    found = kendall([1.0, 2.0, 3.0, 4.0], [10.0, 30.0, 20.0, 40.0])
+    assert found is not None and (found.value, found.n) == (pytest.approx(4 / 6), 4)
+    # One tie on the left: of five pairs that differ there and six on the right, four agree and one does not.
+    tied = kendall([1.0, 1.0, 3.0, 4.0], [10.0, 20.0, 40.0, 30.0])
+    assert tied is not None and tied.value == pytest.approx((4 - 1) / (5 * 6) ** 0.5)
+
+
+def test_tau_and_its_interval_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(3)
+    for n in (5, 12, 20):
+        one = rng.integers(0, 8, n).astype(float)
+        other = one + rng.normal(0, 3, n).round()
+        found = kendall(list(one), list(other))
+        assert found is not None and found.low is not None and found.high is not None
+        assert found.value == pytest.approx(kendalltau(one, other).statistic)
+    expected = bootstrap(
+        (one, other), lambda a, b: kendalltau(a, b).statistic, paired=True, vectorized=False, n_resamples=1000,
+        method="percentile", rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    assert (found.low, found.high) == (pytest.approx(expected.low, abs=0.05), pytest.approx(expected.high, abs=0.05))
+    assert kendall(list(one), list(other)) == found
+
+
+def test_tau_is_undefined_without_order_and_has_no_interval_where_all_agrees() -> None:
+    assert kendall([1.0, 2.0], [1.0, 2.0]) is None
+    assert kendall([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) is None
+    assert kendall([1.0, 2.0, 3.0], [5.0, 5.0, 5.0]) is None
+    assert kendall([1.0, 2.0, 3.0], [1.0, 4.0, 9.0]) == Tau(1.0, None, None, 3)
+    assert kendall([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == Tau(-1.0, None, None, 3)

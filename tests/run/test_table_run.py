@@ -119,6 +119,7 @@ def test_resume_does_it_from_the_start_and_wants_the_same_table(space: Path) -> 
         ("controller: local_search", "controller: lstm\ntrain: {epochs: 2}", 13, "`train` would mean nothing"),
         ("controller: local_search", "derive: {candidates: 2}", 12, "`derive` would mean nothing"),
         ("controller: local_search", "executor: shared_weights", 12, "`executor` would mean nothing"),
+        ("controller: local_search", "compare: {correlation: 5}", 12, "but the task 'table' trains nothing"),
         ("controller: local_search", "limits: {parameters: 5M}", 12, "has no networks that `limits` could be about"),
         ("controller: local_search", "controller: {kind: lstm, learning_rate: 5}", 12, "learning_rate"),
         ("black_box, queries: 24}\ncontroller: local_search", "black_box, batch: 1}\ncontroller: lstm", 11, "strategy.batch"),
@@ -182,6 +183,8 @@ def test_compare_takes_controllers(space: Path) -> None:
     assert told["test"]["local_search"]["value"] > told["test"]["random"]["value"]
     done = nasforge("compare", space, "--strategies", "enas,random", cwd=folder)
     assert done.returncode == 2 and "there is no strategy 'enas'" in done.stderr
+    done = nasforge("compare", space, "--correlation", "0", cwd=folder)
+    assert done.returncode == 2 and "--correlation means nothing for a table" in done.stderr
     text = nasforge("compare", space, "--strategies", "local_search,random", "--seeds", "2", cwd=folder)
     assert "accuracy in the table" in text.stdout and "queries" in text.stdout
 

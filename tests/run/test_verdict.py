@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nasforge.run.result import ranking, verdict
+from nasforge.run.result import verdict
 
 
 def scored(test: float | None, **more: Any) -> dict[str, Any]:
@@ -60,16 +60,6 @@ def test_flags_of_absent_references_are_none_and_those_of_present_ones_are_told(
     assert (
         "was worth it against an LSTM" in both["text"] and "was not worth it against the one-node cell" in both["text"]
     )
-
-
-def test_ranks_of_proxy_and_parameters_are_compared_with_short_trainings() -> None:
-    found = ranking(
-        [({"proxy": p, "core_parameters": n}, s) for p, n, s in [(3, 10, 7), (1, 30, 5), (2, 20, 6), (9, 9, None)]]
-    )
-    assert found == {"trained": 3, "proxy": pytest.approx(1.0), "parameters": pytest.approx(-1.0)}
-    alike = ranking([({"proxy": p, "core_parameters": 4}, p) for p in (1.0, 2.0, 3.0)])
-    assert alike == {"trained": 3, "proxy": pytest.approx(1.0), "parameters": None}
-    assert ranking([]) == {"trained": 0, "proxy": None, "parameters": None}
 
 
 def accurate(test: float, error: float, name: str = "plain") -> dict[str, Any]:

@@ -180,7 +180,7 @@ def test_a_section_that_is_absent_takes_its_defaults() -> None:
     assert (spec.executor, spec.executor_kind.name) == (SharedWeightsOptions(), "shared_weights")
     assert (spec.derive.candidates, spec.derive.shortlist, spec.derive.short_epochs) == (24, 4, 1)
     assert (spec.train.hidden, spec.train.epochs) == (128, 6)
-    assert (spec.compare.random, spec.compare.references) == (True, True)
+    assert (spec.compare.random, spec.compare.references, spec.compare.correlation) == (True, True, 0)
 
 
 def test_the_task_lays_its_search_recipe_under_the_users_values() -> None:
@@ -558,6 +558,8 @@ def test_a_fault_in_the_required_sections(old: str, new: str, where: str, marked
         ("derive: {candidates: 3}", "10:22", "3", "`shortlist` must be at most `candidates`, which is 3, found 4"),
         ("derive: {shortlist: 25}", "10:21", "25", "`shortlist` must be at most `candidates`, which is 24, found 25"),
         ("compare: {random: none}", "10:19", "none", "`random` must be true or false, found 'none'"),
+        ("compare: {correlation: 2}", "10:24", "2", "`correlation` must be 0 (none) or at least 3, found 2"),
+        ("compare: {correlation: -1}", "10:24", "-1", "`correlation` must be a whole number of at least 0, found -1"),
         ("workers: 0", "10:10", "0", "`workers` must be a whole number of at least 1, or null, found 0"),
         ("seed: -1", "10:7", "-1", "`seed` must be a whole number of at least 0, found -1"),
         ("seed: 1e3", "10:7", "1e3", "`seed` must be a whole number of at least 0, found 1000.0"),
@@ -624,7 +626,7 @@ def test_known_names_and_keys_are_listed() -> None:
         faults(SPACE + "strategy: x\n")[0].hint
         == "known here: bare, black_box, enas, evolution, half, local_search, reinforce"
     )
-    assert faults(SPACE + "compare: {x: 1}\n")[0].hint == "known here: random, references"
+    assert faults(SPACE + "compare: {x: 1}\n")[0].hint == "known here: random, references, correlation"
     assert faults(SPACE.replace("op: {choose: 1, from", "op: {choose: 1, frm"))[0].hint == "known here: choose, from"
     assert faults(SPACE + "objectives: {}\n")[0].hint == "this version of nasforge does not offer 'objectives'"
     assert faults(SPACE + "limits: {count: {tahn: 1}}\n")[0].hint == "known here: relu, tanh"

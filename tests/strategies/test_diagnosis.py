@@ -91,6 +91,20 @@ def test_all_skips_or_none_are_an_alarm(bit: int) -> None:
     assert alarm == f"100% of the skip connections that the policy proposes at the end are '{bits[0].options[bit]}'"
 
 
+def test_options_are_counted_by_role_where_there_is_a_choice() -> None:
+    proposals = [collapsed(MACRO, "bit", 1)] * 2 + [collapsed(MACRO, "op", 1)]
+    counted = diagnosis.by_role(MACRO, proposals)
+    bits = [d for d in MACRO.decisions if d.role == "bit"]
+    assert counted["bit"] == {bits[0].options[0]: len(bits), bits[0].options[1]: 2 * len(bits)}
+    ops = [d for d in MACRO.decisions if d.role == "op"]
+    assert counted["op"] == {ops[0].options[0]: 2 * len(ops), ops[0].options[1]: len(ops)}
+    assert all(len(d.options) > 1 for d in MACRO.decisions) and set(counted) == {"op", "bit"}
+    # The first node of a cell has one input only.
+    counts = diagnosis.by_role(SPACE, samples(SPACE, 3))
+    several = [d for d in SPACE.decisions if d.role == "input" and len(d.options) > 1]
+    assert sum(counts["input"].values()) == 3 * len(several)
+
+
 def step(entropy: float) -> Event:
     return Event("controller_step", {"entropy": entropy})
 
