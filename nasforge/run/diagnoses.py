@@ -109,7 +109,7 @@ def of_policy(policies: Mapping[int, Mapping[str, Any] | None]) -> Preference | 
     return Preference(
         gains=gains,
         gain=_mean([float(each["difference"] or 0.0) for each in gains.values()]),
-        clear=sum(_errors(each) is not None and (_errors(each) or 0.0) >= CLEAR for each in gains.values()),
+        clear=sum((_errors(each) or 0.0) >= CLEAR for each in gains.values()),
         proxy=_mean(proxies["policy"]),
         uniform=_mean(proxies["uniform"]),
         fair=fair,
