@@ -121,7 +121,7 @@ class CompareOptions(Options):
     Attributes:
         random: a baseline whose architectures are drawn at random instead of from the trained policy.
         references: well-known networks of about as many weights, and the small fixed members of the space's family.
-        correlation: architectures, drawn uniformly and spread over their sizes, whose proxies are compared with scores
+        correlation: architectures, spread over all sizes, whose proxies are compared with scores
             after `derive.short_epochs` from scratch: a rank correlation says what proxies are worth. At least 3; 0 for
             none, which is what `nasforge run` takes, where `nasforge compare` takes 12.
     """
