@@ -154,7 +154,7 @@ def component_faults(component: object, section: Section) -> list[str]:
     if isinstance(component, StrategyKind):
         faults += [
             f"{name} of {where} must be a function"
-            for name in ("passes", "evaluations", "group", "uniform")
+            for name in ("passes", "evaluations", "group", "uniform", "refusal")
             if not callable(getattr(component, name))
         ]
     if isinstance(component, ControllerKind):

@@ -333,9 +333,35 @@ class ExecutorOptions(Options):
     recipe: Any = None
 
 
+class FromScratchOptions(ExecutorOptions):
+    """What every executor that trains each child from scratch is told.
+
+    Attributes:
+        given: see `Options`.
+        epochs: passes over the training data of one training; its schedule is planned for all of them.
+        share: nothing is shared; filled in by nasforge.
+        hidden: see `ExecutorOptions`, as all below.
+        backend: see there.
+        precision: see there.
+        recipe: see there.
+    """
+
+    given: ClassVar[frozenset[str]] = frozenset({"share"})
+
+    epochs: int = Field(default=5, ge=1)
+    share: str = "node"
+
+
+Source = Literal["shared", "scratch", "table"]
+"""Where the scores of a search come from: shared weights, trainings from scratch, or a table."""
+
+
 @dataclass(frozen=True)
 class ExecutorKind:
-    """Something that runs child models; `build` names a subclass of `nasforge.executors.base.Executor`.
+    """Something that runs child models.
+
+    `build` names a subclass of `nasforge.executors.base.Executor`, or, where `config` is a model of
+    `FromScratchOptions`, one of `nasforge.executors.base.FromScratch`.
 
     Attributes:
         capabilities: what it can do beyond choosing among alternatives: ``slices``, train spaces in which numbers are
@@ -351,20 +377,28 @@ class ExecutorKind:
     capabilities: frozenset[str] = frozenset()
     refusal: Callable[[Any, Supergraph, Mapping[str, Operation]], Mapping[str, str]] = field(default=lambda *given: {})
 
+    @property
+    def source(self) -> Source:
+        """Where the scores of its children come from."""
+        return "scratch" if issubclass(self.config, FromScratchOptions) else "shared"
+
 
 @dataclass(frozen=True)
 class StrategyKind:
     """A search algorithm; `build` names a subclass of `nasforge.strategies.base.Strategy`.
 
     Attributes:
-        passes: ``passes(config)``: passes over the training data that a search makes, for the time left.
+        passes: ``passes(config)``: passes over the training data that a search makes, for the time left; of trainings
+            from scratch, how many whole ones it makes at most.
         evaluations: ``evaluations(config)``: scores of architectures that it asks for.
         whole_split: whether each of these is on the whole validation split, as in ranking; else on a minibatch.
         group: ``group(config)``: how many proposals it gives one update of the controller; 0 where it gives none.
         uniform: ``uniform(config)``: the same search with nothing to learn from rewards, for the random baseline: as
             many weight steps, no evaluations.
         defaults: components that a spec which names only the strategy gets, e.g. ``{"controller": "lstm"}``.
-        trains: whether it trains networks; else it asks for scores, of a table.
+        sources: where its scores may come from; it fits executors of these sources, and tasks that are tables.
+        refusal: ``refusal(config, executor config)``: what it cannot do with that executor: keys of its own block, each
+            with a sentence; empty where it can do all. Called before anything is written.
     """
 
     name: str
@@ -376,8 +410,9 @@ class StrategyKind:
     group: Callable[[Any], int]
     uniform: Callable[[Any], Any]
     whole_split: bool = False
-    trains: bool = True
+    sources: frozenset[Source] = frozenset({"shared"})
     defaults: Mapping[Literal["controller", "executor"], str] = field(default_factory=dict)
+    refusal: Callable[[Any, Any], Mapping[str, str]] = field(default=lambda config, executor: {})
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def _costs(
     meter = Meter(final, operations, shapes)
     chosen = drawn.chosen if drawn.exhaustive else drawn.chosen[: _affordable(final, drawn.chosen[0])]
     counts = [meter.count(architecture) for architecture in chosen]
-    bank = Meter(search, operations, search_shapes).bank()
+    shares = spec.executor_kind.source == "shared"
     said = spec.space_kind.shapes is not None or final.width is not None
     return {
         "sequential": any(node.role == "scan" for node in final.main.nodes.values()),
@@ -207,8 +207,8 @@ def _costs(
         "hidden": None if said else spec.train.hidden,
         "parameters": _spread([count.parameters for count in counts]),
         "flops": _spread([count.flops for count in counts]),
-        "bank_hidden": None if said else spec.executor.hidden,
-        "bank_bytes": _BYTES * bank,
+        "bank_hidden": None if said or not shares else spec.executor.hidden,
+        "bank_bytes": _BYTES * Meter(search, operations, search_shapes).bank() if shares else None,
     }
 
 
@@ -264,8 +264,9 @@ def _text(report: Mapping[str, Any], note: str) -> str:
     lines += ["    " + "  ".join(map(str.rjust, row, widths)) for row in rows]
     step = " and one time step" if report["sequential"] else ""
     lines.append(f"    FLOPs are those of one example{step}; a multiply-add counts two")
-    of = f"{report['bank_hidden']} features in " if report["bank_hidden"] else ""
-    lines.append(f"  shared bank of the search, {of}float32: {memory(report['bank_bytes'])}")
+    if report["bank_bytes"] is not None:
+        of = f"{report['bank_hidden']} features in " if report["bank_hidden"] else ""
+        lines.append(f"  shared bank of the search, {of}float32: {memory(report['bank_bytes'])}")
     return "\n".join(lines)
 
 

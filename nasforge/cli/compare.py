@@ -93,8 +93,15 @@ def compare(
         key = override.partition("=")[0].strip()
         if key in RESERVED:
             raise UsageError(f"{override}: {RESERVED[key]}")
+    own = spec.strategy_kind.name
+    base = plugins.catalogue.strategies[own if own in names else next(name for name in names if name != RANDOM)]
     if correlation is None:
-        correlation = spec.compare.correlation if "correlation" in spec.compare.model_fields_set else CORRELATED
+        proxies = "shared" in base.sources
+        correlation = CORRELATED if proxies else 0
+        if "correlation" in spec.compare.model_fields_set:
+            correlation = spec.compare.correlation
+    elif correlation and "shared" not in base.sources:
+        raise UsageError(f"--correlation means nothing for {base.name}: its scores are trainings, no proxies")
     if 0 < correlation < FEWEST_CORRELATED:
         raise UsageError(
             f"--correlation {correlation}: a rank correlation needs {FEWEST_CORRELATED} or more; 0 for none"
@@ -121,7 +128,9 @@ def compare(
     comparison = None
     if found:
         metric, direction = metric_of(folder / f"{comparing.searched[0]}-seed{found[0].seed}")
-        comparison = compared(found, metric=metric, lower_is_better=direction == "min", wanted=wanted)
+        comparison = compared(
+            found, metric=metric, lower_is_better=direction == "min", budget=comparing.budget, wanted=wanted
+        )
     if comparison is None:
         raise RunFailedError(f"no seed was finished by all strategies; see the runs in {folder}")
     _leave(comparison, spec.name, folder, as_json, began)

@@ -72,7 +72,10 @@ class View(Observer):
         profile = f", profile {spec.profile}" if spec.profile else ""
         self.line(f"nasforge: {spec.name} ({spec.space_kind.name}, {spec.strategy_kind.name}{profile}) in {self.run}")
         self.line(f"{len(jobs)} jobs" + (f", {len(finished)} of them finished before" if finished else ""))
-        self.line("Scores with shared weights are proxies: they rank candidates and are not the result.")
+        if spec.executor_kind.source == "shared":
+            self.line("Scores with shared weights are proxies: they rank candidates and are not the result.")
+        else:
+            self.line(f"Scores of the search ({spec.scored_by}) rank candidates and are not the result.")
 
     def noted(self, text: str) -> None:
         """See `Observer`."""
@@ -113,7 +116,9 @@ class View(Observer):
                 f"baseline {facts['baseline']:.3f}, entropy {facts['entropy']:.2f} nats"
             )
         if kind == "evaluation" and (facts["query"] + 1) % 25 == 0 and facts["best"] is not None:
-            return f"{facts['query'] + 1} proposals scored, best reward {facts['best']:.3f} (proxy)"
+            return f"{facts['query'] + 1} proposals scored, best reward {facts['best']:.3f} ({self._label})"
+        if kind in ("evaluation", "rung") and "failed" in facts:
+            return f"training of {facts['digest'][:10]} failed, the search goes on: {facts['failed']}"
         if kind == "candidate" and facts["proxy"] is not None:
             return self._candidate(job, facts)
         return ""
@@ -124,7 +129,12 @@ class View(Observer):
         if best is not None and (facts["proxy"] >= best if lower else facts["proxy"] <= best):
             return ""
         self._best[job.name] = facts["proxy"]
-        return f"best candidate so far {facts['digest'][:10]}, proxy {facts['proxy']:.1f} (not the result)"
+        return f"best candidate so far {facts['digest'][:10]}, {self._label} {facts['proxy']:.1f} (not the result)"
+
+    @property
+    def _label(self) -> str:
+        """What scores of the search are."""
+        return "proxy" if self.spec.executor_kind.source == "shared" else self.spec.scored_by
 
     def _done(self) -> float:
         total = sum(job.cost for job in self._jobs) or 1.0

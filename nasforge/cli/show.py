@@ -198,7 +198,7 @@ def _notes(result: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"trained from scratch: test {trained['metric']} {test}, valid {valid} "
         f"after {trained['epochs']} epochs, {result['best']['parameters']:,} parameters",
-        f"proxy (shared weights, not the result): valid {proxy['metric']} {_short(proxy['value'])}",
+        f"proxy ({proxy['scored_by']}, not the result): valid {proxy['metric']} {_short(proxy['value'])}",
         result["verdict"]["text"],
     )
 

@@ -7,7 +7,7 @@ nothing and a child trained alone starts from the same numbers whatever was buil
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,11 +111,6 @@ class WeightBank:
         running = self.named_statistics()
         found = {name: value for name, value in self._loaded.items() if statistics or not _is_statistic(name)}
         return dict(sorted({**found, **allocated, **(running if statistics else {})}.items()))
-
-    def reset(self, statistics: Iterable[str]) -> None:
-        """Running statistics as they start, by name: means of 0 and variances of 1."""
-        for name in statistics:
-            self._statistics[name].fill_(0.0 if name.endswith(".mean") else 1.0)
 
     def put_back(self, statistics: Mapping[str, Tensor]) -> None:
         """Copy values into running statistics that were allocated, by name."""

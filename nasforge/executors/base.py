@@ -1,23 +1,27 @@
-"""The protocol of executors that share weights.
+"""The protocols of executors: those that share weights, and those that train each child from scratch.
 
-A strategy asks an executor for the network of an architecture; the network names the weights that take part. What an
-executor shares between architectures, and by which keys, is its own affair.
+A strategy asks an executor that shares for the network of an architecture; the network names the weights that take
+part. What it shares between architectures, and by which keys, is its own affair. Of an executor that trains from
+scratch a strategy asks for trainings, each with a number.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from nasforge.executors.network import Network
 from nasforge.space.architecture import Architecture
 
+if TYPE_CHECKING:
+    from nasforge.executors.standalone import Training
+
 
 class Executor(ABC):
-    """Base class; subclasses are final."""
+    """Base class of those that share weights; subclasses are final."""
 
     @abstractmethod
     def network(self, architecture: Architecture) -> Network:
@@ -56,3 +60,30 @@ class Executor(ABC):
     @abstractmethod
     def load_values(self, values: Mapping[str, Tensor]) -> None:
         """Continue with `values`, as given by `values` of an executor of the same space and options."""
+
+
+class FromScratch(ABC):
+    """Base class of those that train each child from scratch; subclasses are final."""
+
+    @property
+    @abstractmethod
+    def epochs(self) -> int:
+        """Passes over the training data of a whole training."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything that `load_state` needs to go on exactly, trainings under way apart: nothing."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken; there is nothing of its own that an executor could have lost."""
+        return
+
+    @abstractmethod
+    def begin(self, architecture: Architecture, number: int) -> Training:
+        """A child with fresh weights and no step done.
+
+        Args:
+            architecture: of the child.
+            number: of the training. Everything random in it derives from its number, so that equal numbers repeat a
+                training exactly, and others give one architecture new weights and another order of the data.
+        """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from nasforge.components import ExecutorKind, ExecutorOptions, Operation
+from nasforge.components import ExecutorKind, ExecutorOptions, FromScratchOptions, Operation
 
 if TYPE_CHECKING:
     from nasforge.graph.supergraph import Supergraph
@@ -39,6 +39,30 @@ class SharedWeightsOptions(ExecutorOptions):
     norms: Literal["batch", "running"] = "batch"
 
 
+class StandaloneOptions(FromScratchOptions):
+    """Each child is trained from scratch, on weights of its own (Zoph and Le 2017).
+
+    Attributes:
+        kind: ``standalone``.
+        epochs: passes over the training data of one training (a child of Zoph and Le: 50); its schedule is planned for
+            all of them.
+        share: nothing is shared; filled in by nasforge.
+        hidden: features of the networks during the search.
+        backend: see `ExecutorOptions`.
+        precision: see `ExecutorOptions`.
+        recipe: how children are trained: the task's keys and its defaults for the search, as for ``shared_weights``.
+    """
+
+    kind: Literal["standalone"] = "standalone"
+    hidden: int = Field(default=96, gt=0)
+
+
+def _backend(config: ExecutorOptions, supergraph: Supergraph, operations: Mapping[str, Operation]) -> dict[str, str]:
+    if config.backend != "auto" and not supergraph.recurrent:
+        return {"backend": f"`backend: {config.backend}` would mean nothing: this space has no recurrent cell"}
+    return {}
+
+
 def _refusal(
     config: SharedWeightsOptions, supergraph: Supergraph, operations: Mapping[str, Operation]
 ) -> dict[str, str]:
@@ -46,9 +70,7 @@ def _refusal(
     refused: dict[str, str] = {}
     if config.norms == "running" and not any(n.operation and operations[n.operation.name].normalises for n in nodes):
         refused["norms"] = "`norms: running` would mean nothing: the networks of this space have no batch norms"
-    if config.backend != "auto" and not supergraph.recurrent:
-        refused["backend"] = f"`backend: {config.backend}` would mean nothing: this space has no recurrent cell"
-    return refused
+    return refused | _backend(config, supergraph, operations)
 
 
 EXECUTORS: tuple[ExecutorKind, ...] = (
@@ -58,5 +80,12 @@ EXECUTORS: tuple[ExecutorKind, ...] = (
         build="nasforge.executors.shared:SharedWeights",
         config=SharedWeightsOptions,
         refusal=_refusal,
+    ),
+    ExecutorKind(
+        name="standalone",
+        summary="each child is trained from scratch, within a budget of epochs",
+        build="nasforge.executors.standalone:Standalone",
+        config=StandaloneOptions,
+        refusal=_backend,
     ),
 )

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nasforge.components import Operation, Precision, Shape
 from nasforge.errors import SpaceError
 from nasforge.executors.bank import WeightBank
 from nasforge.executors.base import Executor
+from nasforge.executors.calibration import CALIBRATION_STEPS, calibrate
 from nasforge.executors.interpreter import Program
 from nasforge.executors.network import Addition, Core, Network
 from nasforge.executors.norms import Use
@@ -29,9 +29,6 @@ from nasforge.recipe import Recipe
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.tasks.base import Task
-
-CALIBRATION_STEPS = 20
-"""Training batches over which the statistics of batch norms are averaged before a child is ranked."""
 
 CACHED_CHILDREN = 512
 """Bound children that are kept: binding costs about a millisecond, a policy repeats itself late in a search."""
@@ -154,13 +151,8 @@ class SharedWeights(Executor):
             return network
         if self._running:
             self._put_back = {name: value.clone() for name, value in network.core.statistics.items()}
-        # A child whose values were not finite leaves statistics that no average would forget: 0 * NaN is NaN.
-        self._bank.reset(network.core.statistics)
-        with torch.no_grad(), network.computing():
-            for step in range(CALIBRATION_STEPS):
-                moving = replace(network, train_norms="update", momentum=1 / (step + 1), addition=None)
-                seed = derive(self._seed, "calibration")
-                self._items_of_batch = self._own_task.loss(moving, self._recipe, step, None, seed).count
+        seed = derive(self._seed, "calibration")
+        self._items_of_batch = calibrate(network, self._own_task, self._recipe, CALIBRATION_STEPS, seed=seed)
         return replace(network, evaluate_norms="fixed")
 
     def calibration_items(self) -> int:

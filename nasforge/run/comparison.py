@@ -138,6 +138,7 @@ class Comparison:
         in_table: whether scores were looked up, not trained for.
         correlation: what proxies are worth; None where no run has a sample.
         policies: what policies prefer, by strategy, of those that have one.
+        budget: a sentence about what was equal, where it is not plain; empty where it is.
     """
 
     metric: str
@@ -153,6 +154,7 @@ class Comparison:
     in_table: bool = False
     correlation: diagnoses.Agreement | None = None
     policies: Mapping[str, diagnoses.Preference] = field(default_factory=dict)
+    budget: str = ""
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -167,6 +169,7 @@ def compared(
     metric: str,
     lower_is_better: bool,
     in_table: bool = False,
+    budget: str = "",
     wanted: Sequence[int] = (),
 ) -> Comparison | None:
     """The comparison; None where no seed was finished by all strategies.
@@ -176,6 +179,7 @@ def compared(
         metric: what is compared.
         lower_is_better: its direction.
         in_table: whether scores were looked up.
+        budget: see `Comparison`.
         wanted: seeds that were asked for, of which some may not be among `found`.
     """
     strategies = list(dict.fromkeys(each.strategy for each in found))
@@ -201,6 +205,7 @@ def compared(
         in_table=in_table,
         correlation=diagnoses.over_seeds({n: {seed: by[n, seed].correlation for seed in whole} for n in strategies}),
         policies={name: said for name, said in preferences.items() if said is not None},
+        budget=budget,
     )
 
 
@@ -248,6 +253,8 @@ def table(comparison: Comparison) -> str:
         lines.append(
             "Their scores did not read equally much (scored items), so that those that read more had a better chance."
         )
+    if comparison.budget:
+        lines.append(comparison.budget)
     for name, policy in comparison.policies.items():
         lines += ["", *diagnoses.preference_lines(name, policy)]
     if comparison.correlation is not None:

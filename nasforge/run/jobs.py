@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nasforge.executors.base import Executor
 from nasforge.executors.network import Network
 from nasforge.executors.recurrent import RecurrentBackend
 from nasforge.executors.shared import standalone
@@ -90,7 +91,9 @@ class Workshop:
         if job.kind == "sample":
             return self._sampled(job, emit)
         if job.kind == "policy":
-            return {"result.json": _json(on_random_weights(self, search_executor(self), emit))}
+            executor = search_executor(self)
+            assert isinstance(executor, Executor)
+            return {"result.json": _json(on_random_weights(self, executor, emit))}
         return self._short(job, emit) if job.kind == "short" else self._train(job, emit)
 
     # Training from scratch -------------------------------------------------------------------------------------------

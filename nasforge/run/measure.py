@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from nasforge.executors.base import FromScratch
 from nasforge.executors.training import Trainer
 from nasforge.run.jobs import Workshop
 from nasforge.run.searching import search_executor
@@ -30,8 +31,12 @@ def step_seconds(shop: Workshop, beside: int) -> dict[int, float]:
         beside: worker processes of the run.
     """
     architecture = shop.final_graph.space.sample(stream(0, "threads"))
+    executor = search_executor(shop)
+    searched = (
+        executor.begin(architecture, 0).network if isinstance(executor, FromScratch) else executor.network(architecture)
+    )
     networks = [
-        (search_executor(shop).network(architecture), shop.spec.search_recipe),
+        (searched, shop.spec.search_recipe),
         (shop.fresh(architecture), shop.spec.final_recipe),
     ]
     trainers = [(Trainer(shop.task, recipe, total_steps=1000, seed=0), network) for network, recipe in networks]

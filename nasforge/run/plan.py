@@ -91,7 +91,7 @@ def plan_jobs(
 def judges_policy(spec: RunSpec) -> bool:
     """Whether a run of `spec` scores proposals of its policy with the weights of random search, too."""
     learns = spec.controller_kind.policy and spec.strategy_kind.group(spec.strategy) > 0
-    return learns and spec.compare.random and spec.derive.probes > 0
+    return learns and spec.executor_kind.source == "shared" and spec.compare.random and spec.derive.probes > 0
 
 
 def ready(jobs: Sequence[Job], finished: set[str], taken: set[str]) -> list[Job]:

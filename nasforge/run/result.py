@@ -17,6 +17,11 @@ PROXY_NOTE = (
     "The result is the score after training from scratch."
 )
 
+SHORT_NOTE = (
+    "Scores of the search are those of short trainings from scratch: they rank candidates. The result is the score "
+    "after the final training."
+)
+
 NOISE_PERCENT = 2.0
 """Below this difference two single trainings are not told apart: seeds alone move a trained perplexity by about 1 %."""
 
@@ -57,8 +62,8 @@ def build_result(
         "space": {"name": spec.name, "kind": spec.space_kind.name, "size": str(size)},
         "data": dict(data),
         "verdict": verdict(best, baseline, references, names),
-        "best": _network(best),
-        "baseline": None if baseline is None else {"kind": "random", **_network(baseline)},
+        "best": _network(best, spec),
+        "baseline": None if baseline is None else {"kind": "random", **_network(baseline, spec)},
         "references": [{"name": r["name"], "parameters": r["parameters"], "trained": r["trained"]} for r in references],
         "search": _cost(directory, "search"),
         "policy": _policy(jobs, directory),
@@ -66,7 +71,7 @@ def build_result(
         "seed": spec.seed,
         "profile": spec.profile,
         "versions": dict(versions),
-        "note": PROXY_NOTE,
+        "note": PROXY_NOTE if spec.executor_kind.source == "shared" else SHORT_NOTE,
     }
     if baseline is not None:
         result["baseline"]["search"] = _cost(directory, "baseline")
@@ -84,9 +89,10 @@ def _policy(jobs: Sequence[Job], directory: RunDirectory) -> dict[str, Any] | No
     return found
 
 
-def _network(arm: Mapping[str, Any]) -> dict[str, Any]:
+def _network(arm: Mapping[str, Any], spec: RunSpec) -> dict[str, Any]:
     trained = arm["trained"]
     proxy = {"metric": trained["metric"], "direction": trained["direction"], "split": "valid", "value": arm["proxy"]}
+    proxy |= {"scored_by": spec.scored_by}
     kept = {key: arm[key] for key in ("digest", "canonical_digest", "decisions", "parameters")}
     measured = {key: trained[key] for key in ("metric", "direction")}
     short = {"short_training": {**measured, **arm["short"]}} if "short" in arm else {}

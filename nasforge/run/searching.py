@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from nasforge.components import ControllerKind
 from nasforge.controllers.base import Controller
 from nasforge.errors import RunFailedError
-from nasforge.executors.base import Executor
+from nasforge.executors.base import Executor, FromScratch
 from nasforge.graph.canonical import canonical_digest
 from nasforge.resolve import resolve
 from nasforge.run.keeper import Keeper
@@ -35,6 +36,7 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
     uniform = job.arm == "baseline"
     executor = search_executor(shop)
     config = spec.strategy_kind.uniform(spec.strategy) if uniform else spec.strategy
+    kind, options = _controller_of(shop, uniform)
     strategy: Strategy = resolve(spec.strategy_kind.build)(
         config,
         space=shop.search_graph.space,
@@ -43,6 +45,7 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
         task=task,
         recipe=spec.search_recipe,
         seed=seed,
+        smallest_group=kind.smallest_group(options),
     )
     group = spec.strategy_kind.group(config)
     watch = diagnosis.Watch(strategy.space, spec.strategy_kind.evaluations(config) // group if group else 0)
@@ -56,9 +59,11 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
             watch.see(report)
             emit(report)
         emit.step(strategy.state)
-    # Calibration is part of what ranking one candidate costs.
-    per_candidate = task.split_items("valid") + executor.calibration_items()
-    count = spec.derive.candidates + (_extra_candidates(shop, per_candidate) if uniform else 0)
+    per_candidate, count = task.split_items("valid"), spec.derive.candidates
+    if isinstance(executor, Executor):
+        # Calibration is part of what ranking one candidate costs.
+        per_candidate += executor.calibration_items()
+        count += _extra_candidates(shop, per_candidate) if uniform else 0
     candidates = distinct(_proposals(shop, strategy, count, uniform), _canonical(shop), count)
     ranking: list[Candidate] = []
     for report in rank(candidates, executor, task, ranking, strategy.scores):
@@ -73,13 +78,16 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
         "shortlist": [_facts(candidate) for candidate in ranking[: spec.derive.shortlist]],
         "largest": _facts(max(ranking, key=lambda candidate: _parameters(shop, candidate))),
     }
-    if group and spec.controller_kind.policy:
-        result["policy"] = preferred(shop, strategy, executor, watch, emit)
-    if spec.compare.correlation:
-        result["sample"] = _sample(shop, strategy, executor, emit)
-    files = {"result.json": (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()}
-    # With these weights the proposals of the policy are judged, too, which it has not helped to train.
-    return files | ({WEIGHTS: weights_file(executor)} if uniform and judges_policy(spec) else {})
+    files: dict[str, bytes] = {}
+    if isinstance(executor, Executor):
+        if group and spec.controller_kind.policy:
+            result["policy"] = preferred(shop, strategy, executor, watch, emit)
+        if spec.compare.correlation:
+            result["sample"] = _sample(shop, strategy, executor, emit)
+        if uniform and judges_policy(spec):
+            # With these weights the proposals of the policy are judged, too, which it has not helped to train.
+            files[WEIGHTS] = weights_file(executor)
+    return {**files, "result.json": (json.dumps(result, indent=2, allow_nan=False) + "\n").encode()}
 
 
 def _proposals(shop: Workshop, strategy: Strategy, count: int, uniform: bool) -> Iterable[Architecture]:
@@ -95,10 +103,10 @@ def _proposals(shop: Workshop, strategy: Strategy, count: int, uniform: bool) ->
     return likely
 
 
-def search_executor(shop: Workshop) -> Executor:
-    """Fresh shared weights."""
+def search_executor(shop: Workshop) -> Executor | FromScratch:
+    """The executor of a search, before its first step."""
     spec = shop.spec
-    executor: Executor = resolve(spec.executor_kind.build)(
+    executor: Executor | FromScratch = resolve(spec.executor_kind.build)(
         shop.search_graph,
         shop.operations,
         shop.task,
@@ -128,9 +136,13 @@ def _sample(shop: Workshop, strategy: Strategy, executor: Executor, emit: Keeper
     ]
 
 
-def _controller(shop: Workshop, uniform: bool, seed: int) -> Controller:
+def _controller_of(shop: Workshop, uniform: bool) -> tuple[ControllerKind, Any]:
     kind = shop.plugins.catalogue.controllers["random"] if uniform else shop.spec.controller_kind
-    config = kind.config() if uniform else shop.spec.controller
+    return kind, kind.config() if uniform else shop.spec.controller
+
+
+def _controller(shop: Workshop, uniform: bool, seed: int) -> Controller:
+    kind, config = _controller_of(shop, uniform)
     # Every rank has its own, and all must draw the same: some sums on CUDA differ in the last digit.
     device = shop.device if shop.team.size == 1 else "cpu"
     controller: Controller = resolve(kind.build)(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nasforge.components import ExecutorOptions, FromScratchOptions
 from nasforge.errors import CorruptRunError
 from nasforge.plugins import Plugins
 from nasforge.run.directory import RunDirectory
@@ -30,6 +31,11 @@ def training_of(directory: RunDirectory, plugins: Plugins) -> RunSpec:
     return spec
 
 
+def passes_of_a_training(executor: ExecutorOptions) -> int:
+    """By what `StrategyKind.passes` is to be multiplied: the epochs of a training from scratch, else 1."""
+    return executor.epochs if isinstance(executor, FromScratchOptions) else 1
+
+
 def jobs_of(spec: RunSpec) -> tuple[Job, ...]:
     """The plan of a run of `spec`."""
     references: list[str] = []
@@ -37,7 +43,7 @@ def jobs_of(spec: RunSpec) -> tuple[Job, ...]:
         references = [*spec.task_kind.references, *spec.space_kind.references(spec.space, spec.stack)]
     return plan_jobs(
         strategy=spec.strategy_kind.name,
-        search_epochs=spec.strategy_kind.passes(spec.strategy),
+        search_epochs=spec.strategy_kind.passes(spec.strategy) * passes_of_a_training(spec.executor),
         shortlist=spec.derive.shortlist,
         short_epochs=spec.derive.short_epochs,
         train_epochs=spec.train.epochs,

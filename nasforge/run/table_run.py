@@ -24,11 +24,8 @@ from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
 from nasforge.spec.specs import TableSpec
-from nasforge.strategies.black_box import AskAgain, BlackBox
+from nasforge.strategies.black_box import AskAgain, BlackBox, default_batch
 from nasforge.strategies.options import BlackBoxOptions
-
-GROUP = 5
-"""Proposals of one update of a controller that learns from groups; measured best on a table (docs/search.md)."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def search_table(spec: TableSpec, plugins: Plugins, space: SearchSpace, table: T
         controller,
         score,
         budget=config.queries,
-        batch=config.batch or (GROUP if smallest > 1 else 1),
+        batch=config.batch or default_batch(smallest),
         ask_again=_again(config, table),
         smallest_group=smallest,
     )

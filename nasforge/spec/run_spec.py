@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nasforge.components import (
     ControllerKind,
+    ExecutorKind,
     SpaceKind,
     StrategyKind,
     TaskKind,
@@ -103,8 +104,6 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
     trains = task is None or task.component.trains
     default = DEFAULT_STRATEGY if trains else TABLE_STRATEGY
     strategy = reader.tagged("strategy", plugins.catalogue.strategies, "strategy", default=default)
-    # Where the task is not known, the strategy says whether there is an executor.
-    asks = strategy is not None and not strategy.component.trains
     # Where the strategy is not known, neither is what may be left out.
     defaults: Mapping[Any, str] = strategy.component.defaults if strategy else {}
     asking = f"the strategy '{strategy.component.name}'" if strategy else ""
@@ -119,7 +118,7 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         "executor",
         plugins.catalogue.executors,
         "executor",
-        default=defaults.get("executor") if trains and not asks else TABLE_EXECUTOR,
+        default=defaults.get("executor") if trains else TABLE_EXECUTOR,
         needed_by=asking,
         shares=space.component.share if space else (),
     )
@@ -131,9 +130,9 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         if space and space.component.name not in task.component.kinds:
             message = f"the task '{task.component.name}' does not fit a space of kind '{space.component.name}'"
             faults.add(("task", "kind"), message, f"it fits {', '.join(task.component.kinds)}")
-    _check_training(reader, space, task, strategy)
+    _check_training(reader, space, task, strategy, executor)
     if sections and sections.compare.correlation:
-        _check_correlation(reader, space, task)
+        _check_correlation(reader, space, task, executor)
     if sections and sections.limits and space and space.config and space.component.networks:
         check_counts(sections.limits, space.component, space.config, faults)
     if strategy and strategy.config and controller and controller.config:
@@ -142,6 +141,9 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         can = sorted(name for name, kind in plugins.catalogue.controllers.items() if kind.most_likely)
         message = f"`proposals: beam` needs a policy, which the controller '{controller.component.name}' has not"
         faults.add(("derive", "proposals"), message, f"set proposals: sample, or a controller of {', '.join(can)}")
+    if strategy and strategy.config and executor and executor.config and _fit(strategy, executor) and trains:
+        for key, message in strategy.component.refusal(strategy.config, executor.config).items():
+            faults.add(("strategy", key), message)
     faults.raise_if_any(names.otherwise)
     sections, space, strategy = _given(sections), _given(space), _given(strategy)
     controller, executor = _given(controller), _given(executor)
@@ -194,36 +196,67 @@ def _check_training(
     space: TaggedSection[SpaceKind] | None,
     task: TaggedSection[TaskKind] | None,
     strategy: TaggedSection[StrategyKind] | None,
+    executor: TaggedSection[ExecutorKind] | None,
 ) -> None:
-    """What means nothing without networks, and strategies that do not fit the task."""
+    """What means nothing without networks, and strategies that do not fit the task or the executor."""
     faults = reader.faults
     if space and not space.component.networks and reader.wrote("limits"):
         message = f"a space of kind '{space.component.name}' has no networks that `limits` could be about"
         faults.add(("limits",), message, "leave it out", at_key=True)
-    if task is None or strategy is None:
+    if strategy is None:
         return
-    if task.component.trains != strategy.component.trains:
-        does = "trains nothing" if strategy.component.trains else "trains networks"
-        message = (
-            f"the strategy '{strategy.component.name}' does not fit the task '{task.component.name}', which {does}"
-        )
-        known = sorted(n for n, k in reader.strategies.items() if k.trains == task.component.trains)
+    kind = strategy.component
+    if task is None or task.component.trains:
+        _check_executor(reader, strategy, executor, task)
+        return
+    if "table" not in kind.sources:
+        message = f"the strategy '{kind.name}' does not fit the task '{task.component.name}', which trains nothing"
+        known = sorted(name for name, each in reader.strategies.items() if "table" in each.sources)
         faults.add(("strategy",), message, f"it fits {', '.join(known)}")
-    if not task.component.trains:
-        for key in ("executor", "derive", "train"):
-            if reader.wrote(key):
-                message = f"`{key}` would mean nothing: the task '{task.component.name}' trains nothing"
-                faults.add((key,), message, "leave it out", at_key=True)
+    for key in ("executor", "derive", "train"):
+        if reader.wrote(key):
+            message = f"`{key}` would mean nothing: the task '{task.component.name}' trains nothing"
+            faults.add((key,), message, "leave it out", at_key=True)
+
+
+def _fit(strategy: TaggedSection[StrategyKind], executor: TaggedSection[ExecutorKind]) -> bool:
+    return executor.component.source in strategy.component.sources
+
+
+def _check_executor(
+    reader: SectionReader,
+    strategy: TaggedSection[StrategyKind],
+    executor: TaggedSection[ExecutorKind] | None,
+    task: TaggedSection[TaskKind] | None,
+) -> None:
+    """Strategies that do not fit a task which trains, or the executor."""
+    kind = strategy.component
+    if kind.sources <= {"table"} and task is not None:
+        message = f"the strategy '{kind.name}' does not fit the task '{task.component.name}', which trains networks"
+        known = sorted(name for name, each in reader.strategies.items() if each.sources - {"table"})
+        reader.faults.add(("strategy",), message, f"it fits {', '.join(known)}")
+    elif executor is not None and not _fit(strategy, executor):
+        does = "shares weights" if executor.component.source == "shared" else "trains each child from scratch"
+        message = f"the strategy '{kind.name}' does not fit the executor '{executor.component.name}', which {does}"
+        fitting = sorted(name for name, each in reader.executors.items() if each.source in kind.sources)
+        others = sorted(name for name, each in reader.strategies.items() if executor.component.source in each.sources)
+        hint = f"it fits {', '.join(fitting)}; with {executor.component.name} go the strategies {', '.join(others)}"
+        reader.faults.add(("executor", "kind"), message, hint)
 
 
 def _check_correlation(
-    reader: SectionReader, space: TaggedSection[SpaceKind] | None, task: TaggedSection[TaskKind] | None
+    reader: SectionReader,
+    space: TaggedSection[SpaceKind] | None,
+    task: TaggedSection[TaskKind] | None,
+    executor: TaggedSection[ExecutorKind] | None,
 ) -> None:
     why = ""
     if task and not task.component.trains:
         why = f"the task '{task.component.name}' trains nothing"
     elif space and not space.component.networks:
         why = f"a space of kind '{space.component.name}' has no networks"
+    elif executor and executor.component.source != "shared":
+        why = f"the scores of the executor '{executor.component.name}' are trainings"
     if why:
         message = f"`correlation` would compare proxies with trainings, but {why}"
         reader.faults.add(("compare", "correlation"), message, "leave it out", at_key=True)

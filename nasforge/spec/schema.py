@@ -80,7 +80,11 @@ def json_schema(catalogue: Catalogue) -> Schema:
         "additionalProperties": {"$ref": f"{DEFS}profile"},
     }
     root["allOf"] = [
-        *(rule for name, strategy in catalogue.strategies.items() for rule in _strategy_rules(name, strategy)),
+        *(
+            rule
+            for name, strategy in catalogue.strategies.items()
+            for rule in _strategy_rules(name, strategy, catalogue.executors)
+        ),
         *(_task_rule(name, task) for name, task in catalogue.tasks.items()),
         *(_share_rule(name, kind) for name, kind in catalogue.kinds.items()),
         *(_stack_rule(name, kind, schemas) for name, kind in catalogue.kinds.items()),
@@ -96,7 +100,9 @@ def json_schema(catalogue: Catalogue) -> Schema:
 
 def _component(name: str, component: Any, schema: Schema) -> Schema:
     """The block of one component, which carries its name as ``kind``."""
-    properties = dict(schema.get("properties", {}))
+    properties = {
+        key: value for key, value in schema.get("properties", {}).items() if key not in component.config.given
+    }
     kind = {"const": name, "description": component.summary}
     if "recipe" in properties:
         properties["recipe"] = {
@@ -180,15 +186,21 @@ def _section_is(section: str, name: str, *, default: bool = False) -> Schema:
     return {"anyOf": [named, silent]}
 
 
-def _strategy_rules(name: str, strategy: Any) -> list[Schema]:
-    """What the strategy of that name takes for a section that is absent or names no kind."""
+_NO_TRAINING: Schema = {"properties": {key: {"type": "null"} for key in ("executor", "derive", "train", "limits")}}
+"""Of a file that trains nothing."""
+
+
+def _strategy_rules(name: str, strategy: Any, executors: Mapping[str, Any]) -> list[Schema]:
+    """What the strategy of that name takes for a section that is absent or names no kind, and the executors it fits."""
     rules: list[Schema] = []
     condition = _section_is("strategy", name, default=name == DEFAULT_STRATEGY)
-    nothing: Schema = {"type": "null"}
-    if not strategy.trains:
-        forbidden = dict.fromkeys(("executor", "derive", "train", "limits"), nothing)
-        rules.append({"if": condition, "then": {"properties": forbidden}})
-    for section in ("controller", "executor") if strategy.trains else ("controller",):
+    fitting = sorted(kind for kind, executor in executors.items() if executor.source in strategy.sources)
+    if fitting:
+        fits = {"properties": {"executor": {"properties": {"kind": {"enum": fitting}}}}}
+        rules.append({"if": condition, "then": fits})
+    else:
+        rules.append({"if": condition, "then": _NO_TRAINING})
+    for section in ("controller", "executor") if fitting else ("controller",):
         default = strategy.defaults.get(section)
         unnamed = {"if": {"type": "object", "not": _HAS_KIND}}
         if default is None:
@@ -210,7 +222,14 @@ def _recipes(task: str, prefix: str) -> Schema:
 
 
 def _task_rule(name: str, task: Any) -> Schema:
-    """The recipes of a task, and the space kinds that it fits; profiles that name another task are left alone."""
+    """The recipes of a task, and the space kinds that it fits; profiles that name another task are left alone.
+
+    A task that is a table has no recipes, nor anything else about trainings.
+    """
+    if not task.trains:
+        fits = {"space": {"properties": {"kind": {"enum": sorted(task.kinds)}}}}
+        then = {"properties": {**_NO_TRAINING["properties"], **fits}}
+        return {"if": _section_is("task", name), "then": then}
     own = {"if": {"properties": {"task": {"not": _HAS_KIND}}}, "then": _recipes(name, partial_name(""))}
     properties = {
         **_recipes(name, "")["properties"],

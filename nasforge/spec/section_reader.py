@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from nasforge.components import Options, SpaceKind, StrategyKind
+from nasforge.components import ExecutorKind, Options, SpaceKind, StrategyKind
 from nasforge.errors import suggest
 from nasforge.recipe import Recipe
 from nasforge.spec.expectation import KeyPath, choices_of, shown
@@ -87,6 +87,11 @@ class SectionReader:
     def strategies(self) -> Mapping[str, StrategyKind]:
         """Those that are known, by name."""
         return self._plugins.catalogue.strategies
+
+    @property
+    def executors(self) -> Mapping[str, ExecutorKind]:
+        """Those that are known, by name."""
+        return self._plugins.catalogue.executors
 
     def tagged(
         self,
@@ -176,6 +181,10 @@ class SectionReader:
         if section == "executor" and "recipe" in fields:
             # Read by `recipe`, with a model that only the task knows.
             data.pop("recipe", None)
+        for key in sorted(component.config.given & set(data)):
+            hint = f"`{section}: {{kind: {component.name}}}` has no such key; leave it out"
+            self.faults.add((section, key), f"unknown key '{key}'", hint, at_key=True)
+            del data[key]
         shared = bool(shares) and "share" in fields
         if shared and "share" not in data and fields["share"].default not in shares:
             known = choices_of(fields["share"].annotation) or shares
@@ -188,7 +197,7 @@ class SectionReader:
             )
             self.faults.value_hints[section, "hidden"] = hint
         config = self.faults.validate(component.config, data, (section,))
-        if config is not None and shared:
+        if config is not None and shared and "share" not in component.config.given:
             share = to_plain(config).get("share")
             if share not in shares:
                 better = suggest(share, shares) if isinstance(share, str) else ""

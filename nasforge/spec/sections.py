@@ -72,7 +72,7 @@ class DeriveOptions(Options):
 
     Attributes:
         candidates: architectures that are taken from the policy and ranked with shared weights on the whole
-            validation split.
+            validation split; where children are trained from scratch, those with the best mean scores.
         proposals: where the candidates come from: ``sample``, what the strategy proposes at its end: draws from the
             policy (paper), or the best that were scored; ``beam``, the most probable architectures of the policy, found
             by beam search, for controllers that offer it (``lstm``). Uniform sampling, for comparison, always draws.
@@ -80,7 +80,8 @@ class DeriveOptions(Options):
             (The paper: several are sampled, the best on one minibatch is the result.)
         short_epochs: passes over the training data of that short training.
         probes: proposals of a controller's policy, and as many drawn uniformly, that are scored with the same shared
-            weights at the end, so that the result says what the policy prefers; none is a candidate. 0 for none.
+            weights at the end, so that the result says what the policy prefers; none is a candidate. 0 for none. Where
+            no weights are shared, there are none.
     """
 
     candidates: int = Field(default=24, ge=1)

@@ -10,6 +10,7 @@ from nasforge.components import (
     ControllerKind,
     ExecutorKind,
     ExecutorOptions,
+    FromScratchOptions,
     Options,
     SpaceKind,
     StrategyKind,
@@ -113,6 +114,14 @@ class RunSpec(SearchSpec):
     final_recipe: Recipe
     derive: DeriveOptions
     workers: int | None
+
+    @property
+    def scored_by(self) -> str:
+        """What gives the scores of the search, in a few words."""
+        if not isinstance(self.executor, FromScratchOptions):
+            return "shared weights"
+        epochs = self.executor.epochs
+        return f"trained for {epochs} epoch{'s' * (epochs != 1)}"
 
     def resolved(self) -> dict[str, Any]:
         """Plain data of everything, defaults filled in; loading it gives an equal `RunSpec`."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from nasforge.controllers.base import Controller
 from nasforge.controllers.limited import within_limits
-from nasforge.executors.base import Executor
 from nasforge.recipe import Recipe
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
@@ -56,7 +55,7 @@ class SearchCost:
     """What a search has spent.
 
     Attributes:
-        evaluations: scores asked of the shared weights.
+        evaluations: scores asked of the shared weights, or of trainings from scratch.
         evaluated_items: items (tokens, images) that these scores read.
         child_steps: weight steps, times the architectures in each.
         controller_steps: updates of the controller.
@@ -79,9 +78,15 @@ class Strategy(ABC):
 
     Attributes:
         controller: proposes architectures within the limits of its space, whatever the one that was given proposes.
+        executor: of a source that fits the strategy (`StrategyKind.sources`), which its subclass states: `Executor`, or
+            `FromScratch`.
+        smallest_group: how many finite scores the controller needs at least, to be told.
         cost: what has been spent so far.
         scores: of the whole validation split, with the weights as they are at the end: what need not be scored again.
+            Where children are trained from scratch nothing can be: these are all that there are.
     """
+
+    executor: Any
 
     def __init__(
         self,
@@ -89,10 +94,11 @@ class Strategy(ABC):
         *,
         space: SearchSpace,
         controller: Controller,
-        executor: Executor,
+        executor: Any,
         task: Task,
         recipe: Recipe,
         seed: int,
+        smallest_group: int = 1,
     ) -> None:
         self.config = config
         self.space = space
@@ -101,6 +107,7 @@ class Strategy(ABC):
         self.task = task
         self.recipe = recipe
         self.seed = seed
+        self.smallest_group = smallest_group
         self.cost = SearchCost()
         self.scores: dict[Architecture, Score] = {}
 
@@ -142,4 +149,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def propose(self, count: int) -> list[Architecture]:
-        """Give `count` architectures that the finished search holds to be good; others at the next call, or repeats."""
+        """Give `count` architectures that the finished search holds to be good; others at the next call, or repeats.
+
+        Where children are trained from scratch it gives only what has a score, and fewer when there are no more.
+        """

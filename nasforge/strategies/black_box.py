@@ -6,14 +6,15 @@ A score is noisy, and of many noisy scores the best is too good to be true (the 
 the more the architecture with the best single score owes it to luck. So the last part of a budget is spent on asking
 again (`AskAgain`), and the answer is the architecture with the best *mean* of its scores.
 
-Nothing here knows what a score is made of; `nasforge.data.table` gives one kind of it.
+Nothing here knows what a score is made of; `nasforge.data.table` gives one kind of it, trainings from scratch another
+(`nasforge.strategies.from_scratch`).
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,11 +23,18 @@ from nasforge.controllers.base import Controller, ControllerReport
 from nasforge.controllers.limited import within_limits
 from nasforge.errors import RunFailedError
 from nasforge.space.architecture import Architecture
+from nasforge.space.search_space import SearchSpace
 
 ScoreFunction = Callable[[Architecture, int], float]
 """``score(architecture, query)``: what is to be as high as possible. It depends on nothing but its arguments; `query`
 counts from 0 and never repeats, so that whatever is random in a score can be derived from it. A number that is not
 finite says that this query failed."""
+
+Archive = Mapping[Architecture, Sequence[float]]
+"""Every architecture with a finite score, in the order of the first ones, with all its scores."""
+
+GROUP = 5
+"""Proposals of one update of a controller that learns from groups; measured best on a table (docs/search.md)."""
 
 ASK_AGAIN_FROM = 150
 """The smallest budget of which a part is spent on asking again, unless told otherwise."""
@@ -55,6 +63,21 @@ class AskAgain:
     def for_budget(cls, budget: int) -> Self | None:
         """What measured best (docs/search.md): nothing below 150 queries, from there on a fifth of them."""
         return cls(budget // 5) if budget >= ASK_AGAIN_FROM else None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A score that is asked for.
+
+    Attributes:
+        number: counts from 0.
+        architecture: what is to be scored.
+        again: whether it is part of asking again.
+    """
+
+    number: int
+    architecture: Architecture
+    again: bool
 
 
 @dataclass(frozen=True)
@@ -89,8 +112,49 @@ class Answer:
     scores: tuple[float, ...]
 
 
+def best_of(archive: Archive, count: int) -> list[Architecture]:
+    """Those with the best means, the best first; of equal ones, who was asked first."""
+    means = {architecture: mean(scores) for architecture, scores in archive.items()}
+    return heapq.nlargest(count, means, key=means.__getitem__)
+
+
+def answer_of(archive: Archive, asked: int) -> Answer:
+    """The architecture with the best mean after `asked` queries.
+
+    Raises:
+        RunFailedError: no query gave a finite score.
+    """
+    if not archive:
+        raise RunFailedError(f"none of {asked:,} queries gave a finite score; nothing can be said of any architecture")
+    (best,) = best_of(archive, 1)
+    return Answer(best, mean(archive[best]), tuple(archive[best]))
+
+
+def archive_state(archive: Archive) -> list[dict[str, Any]]:
+    """The archive as plain data."""
+    return [{"architecture": dict(architecture), "scores": list(each)} for architecture, each in archive.items()]
+
+
+def load_archive(space: SearchSpace, state: Sequence[Mapping[str, Any]]) -> dict[Architecture, list[float]]:
+    """What `archive_state` gave of an archive of `space`."""
+    return {space.architecture(each["architecture"]): [float(score) for score in each["scores"]] for each in state}
+
+
+def default_batch(smallest_group: int) -> int:
+    """How many architectures are proposed at a time, unless told otherwise, to a controller that needs so many."""
+    return max(GROUP, smallest_group) if smallest_group > 1 else 1
+
+
+def update_facts(report: ControllerReport, step: int, best: float) -> dict[str, Any]:
+    """What the journal has of an update of the controller, the number of which is `step`, after the score `best`."""
+    numbers = {name: getattr(report, name) for name in ("reward", "baseline", "entropy", "loss")}
+    return {"step": step, **numbers, "best": best}
+
+
 class BlackBox:
     """A search of `budget` queries; repeats count.
+
+    `queries` makes them all, with the function that was given; else whoever uses it calls `ask` and `tell` in turn.
 
     Attributes:
         controller: proposes within the limits of its space, whatever the one that was given proposes.
@@ -104,7 +168,7 @@ class BlackBox:
     def __init__(
         self,
         controller: Controller,
-        score: ScoreFunction,
+        score: ScoreFunction | None = None,
         *,
         budget: int,
         batch: int = 1,
@@ -115,7 +179,7 @@ class BlackBox:
 
         Args:
             controller: proposes and learns.
-            score: see `ScoreFunction`.
+            score: see `ScoreFunction`; None for whoever asks and tells.
             budget: how many queries are made in all.
             batch: how many architectures are proposed at a time; the last group may be smaller.
             ask_again: how the last part of the budget is spent; None to search to the end.
@@ -148,58 +212,68 @@ class BlackBox:
         self._scores: list[float] = []
         self._before: Mapping[str, Any] = {}
 
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.asked >= self._budget
+
     def queries(self) -> Iterator[Query]:
         """Make the queries that are left, yielding after each; between two of them `state` may be taken."""
-        while self.asked < self._budget:
-            yield self._search() if self.asked < self._search_budget else self._again()
+        if self._score is None:
+            raise ValueError("no function gives scores: ask and tell")
+        while not self.done:
+            question = self.ask()
+            yield self.tell(float(self._score(question.architecture, question.number)))
 
-    def _search(self) -> Query:
+    def ask(self) -> Question:
+        """What is to be scored next: the same until `tell` was called.
+
+        Raises:
+            ValueError: the budget is spent.
+            RunFailedError: something was to be asked again, but no query gave a finite score.
+        """
+        if self.done:
+            raise ValueError(f"all {self._budget:,} queries were made")
+        again = self.asked >= self._search_budget
+        if again:
+            if not self.archive:
+                answer_of(self.archive, self.asked)
+            fewest = min(self.best(self._top), key=lambda each: len(self.archive[each]))
+            return Question(self.asked, fewest, again)
         if not self._group:
             self._before = self.controller.state()
             self._group = self.controller.propose(min(self._batch, self._search_budget - self.asked))
-        query = self._ask(self._group[len(self._scores)], again=False)
-        self._scores.append(query.score)
+        return Question(self.asked, self._group[len(self._scores)], again)
+
+    def tell(self, score: float) -> Query:
+        """The score of what `ask` asked for; a number that is not finite says that it failed."""
+        question = self.ask()
+        query = Query(question.number, question.architecture, score, question.again)
+        self.asked += 1
+        if math.isfinite(score):
+            self.archive.setdefault(query.architecture, []).append(score)
+        else:
+            self.failed += 1
+        if not query.again:
+            self._learn(score)
+        return query
+
+    def _learn(self, score: float) -> None:
+        self._scores.append(score)
         if len(self._scores) == len(self._group):
             told = [(m, s) for m, s in zip(self._group, self._scores, strict=True) if math.isfinite(s)]
             if len(told) >= self._smallest_group:
                 self.report = self.controller.update([m for m, _ in told], [s for _, s in told])
                 self.updates += 1
             self._group, self._scores = [], []
-        return query
-
-    def _again(self) -> Query:
-        if not self.archive:
-            raise RunFailedError(self._nothing())
-        return self._ask(min(self.best(self._top), key=lambda each: len(self.archive[each])), again=True)
 
     def best(self, count: int) -> list[Architecture]:
-        """Those with the best means, the best first; of equal ones, who was asked first."""
-        means = {architecture: mean(scores) for architecture, scores in self.archive.items()}
-        return heapq.nlargest(count, means, key=means.__getitem__)
-
-    def _ask(self, architecture: Architecture, *, again: bool) -> Query:
-        query = Query(self.asked, architecture, float(self._score(architecture, self.asked)), again)
-        self.asked += 1
-        if math.isfinite(query.score):
-            self.archive.setdefault(architecture, []).append(query.score)
-        else:
-            self.failed += 1
-        return query
+        """See `best_of`."""
+        return best_of(self.archive, count)
 
     def answer(self) -> Answer:
-        """The architecture with the best mean so far.
-
-        Raises:
-            RunFailedError: no query gave a finite score.
-        """
-        if not self.archive:
-            raise RunFailedError(self._nothing())
-        (best,) = self.best(1)
-        scores = self.archive[best]
-        return Answer(best, mean(scores), tuple(scores))
-
-    def _nothing(self) -> str:
-        return f"none of {self.asked:,} queries gave a finite score; nothing can be said of any architecture"
+        """See `answer_of`."""
+        return answer_of(self.archive, self.asked)
 
     # State -----------------------------------------------------------------------------------------------------------
 
@@ -216,10 +290,7 @@ class BlackBox:
             "updates": self.updates,
             "asked": self.asked,
             "failed": self.failed,
-            "archive": [
-                {"architecture": dict(architecture), "scores": list(scores)}
-                for architecture, scores in self.archive.items()
-            ],
+            "archive": archive_state(self.archive),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -229,8 +300,4 @@ class BlackBox:
         self._group = self.controller.propose(int(state["group"])) if state["group"] else []
         self._scores = [float(score) for score in state["scores"]]
         self.asked, self.failed, self.updates = int(state["asked"]), int(state["failed"]), int(state["updates"])
-        space = self.controller.space
-        self.archive = {
-            space.architecture(each["architecture"]): [float(score) for score in each["scores"]]
-            for each in state["archive"]
-        }
+        self.archive = load_archive(self.controller.space, state["archive"])

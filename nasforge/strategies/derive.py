@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
-from nasforge.executors.base import Executor
+from nasforge.executors.base import Executor, FromScratch
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Tick
 from nasforge.tasks.base import Metric, Score, Task
@@ -23,7 +23,7 @@ TRIES_PER_CANDIDATE = 20
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposal with its proxy score (shared weights, whole validation split)."""
+    """A proposal with its score of the search: shared weights or a training from scratch, whole validation split."""
 
     architecture: Architecture
     canonical_digest: str
@@ -50,15 +50,15 @@ def distinct(
 
 def rank(
     candidates: list[tuple[Architecture, str]],
-    executor: Executor,
+    executor: Executor | FromScratch,
     task: Task,
     ranking: list[Candidate],
     known: Mapping[Architecture, Score] = MappingProxyType({}),
 ) -> Iterator[Report]:
     """Score `candidates` on the whole validation split and fill `ranking`, best first; those in `known` have a score.
 
-    Candidates whose score is not finite are reported and left out. The ranks of a team score one candidate each at a
-    time.
+    With an executor that trains from scratch all are in `known`. Candidates whose score is not finite are reported and
+    left out. The ranks of a team score one candidate each at a time.
     """
     for index, (architecture, digest, score) in enumerate(_scored(candidates, executor, task, known)):
         finite = math.isfinite(score.value)
@@ -72,12 +72,17 @@ def rank(
 
 
 def _scored(
-    candidates: list[tuple[Architecture, str]], executor: Executor, task: Task, known: Mapping[Architecture, Score]
+    candidates: list[tuple[Architecture, str]],
+    executor: Executor | FromScratch,
+    task: Task,
+    known: Mapping[Architecture, Score],
 ) -> Iterator[tuple[Architecture, str, Score]]:
     def score(begin: int, i: int) -> Score:
         architecture = candidates[begin + i][0]
         if architecture in known:
             return known[architecture]
+        # Of trainings from scratch all scores are known.
+        assert isinstance(executor, Executor)
         network = executor.calibrated(architecture)
         with network.computing():
             return task.evaluate(network, "valid", exact=False)

@@ -23,6 +23,7 @@ from typing import Any
 
 from nasforge.controllers.random import RandomController
 from nasforge.executors.average import WeightAverage
+from nasforge.executors.base import Executor
 from nasforge.executors.network import sharing
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
@@ -37,6 +38,8 @@ DEFAULT_EPSILON = 0.1
 
 class Enas(Strategy):
     """The alternating search. See the module."""
+
+    executor: Executor
 
     # How far the search is: epochs done; of the epoch under way, updates of the controller done, skipped ones included,
     # the best reward and what the last update said; validation minibatches used.

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from nasforge.controllers.base import ControllerReport
 from nasforge.controllers.random import RandomController
+from nasforge.executors.base import Executor
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.strategies.base import Event, Report, Strategy, Tick
-from nasforge.strategies.black_box import BlackBox
+from nasforge.strategies.black_box import BlackBox, update_facts
 from nasforge.strategies.samplers import FairSampler, Sampler
 from nasforge.strategies.weights import WeightPhase
 from nasforge.tasks.base import Score
@@ -25,6 +25,8 @@ from nasforge.tasks.base import Score
 
 class OneShot(Strategy):
     """See the module."""
+
+    executor: Executor
 
     _epoch = 0
     _best = -math.inf
@@ -100,20 +102,9 @@ class OneShot(Strategy):
             ]
             if search.updates > self.cost.controller_steps and search.report is not None:
                 self.cost.controller_steps = search.updates
-                reports.append(self._told(search.report, best))
+                facts = update_facts(search.report, search.updates, best)
+                reports.append(Event("controller_step", {"epoch": self.config.epochs - 1, **facts}))
             yield reports
-
-    def _told(self, report: ControllerReport, best: float) -> Event:
-        facts = {
-            "epoch": self.config.epochs - 1,
-            "step": self.cost.controller_steps,
-            "reward": report.reward,
-            "baseline": report.baseline,
-            "entropy": report.entropy,
-            "loss": report.loss,
-            "best": best,
-        }
-        return Event("controller_step", facts)
 
     def _reward(self, architecture: Architecture, query: int) -> float:
         def score(i: int) -> Score:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from nasforge.components import Options, StrategyKind
+from nasforge.components import FromScratchOptions, Options, StrategyKind
 
 
 class EnasOptions(Options):
@@ -137,11 +137,15 @@ class ReinforceOptions(OneShotOptions):
 
 
 class BlackBoxOptions(Options):
-    """Proposals are scored by a table, and the controller learns from the scores; nothing is trained.
+    """Proposals are scored, and the controller learns from the scores; no weights are shared.
+
+    A score is looked up in a table, or is that of a training from scratch (the executor ``standalone``). With the
+    controller ``evolution`` this is regularised evolution (Real et al. 2019), with ``lstm`` the search of Zoph and Le
+    (2017).
 
     Attributes:
         kind: ``black_box``.
-        queries: scores that are asked for, repeats included.
+        queries: scores that are asked for, repeats included: look-ups, or trainings.
         batch: how many architectures are proposed before the controller is told their scores; null for what its kind
             takes at least, and five for the LSTM.
         ask_again: how many of the last queries go to the best that were found, again (the winner's curse); 0 for none,
@@ -159,6 +163,41 @@ class BlackBoxOptions(Options):
             message = f"`ask_again` takes {self.ask_again} of {self.queries} queries: nothing is left to search"
             raise PydanticCustomError("ask_again", "{message}", {"message": message, "inner": ("ask_again",)})
         return self
+
+
+class SuccessiveHalvingOptions(Options):
+    """Successive halving (Jamieson and Talwalkar 2016): many children are trained a little, the best of them go on.
+
+    The rungs have `first_epochs` epochs, `factor` times as many, and so on; the last has those of the executor.
+    After each rung the best of `factor` go on from where they are.
+
+    Attributes:
+        kind: ``successive_halving``.
+        queries: the budget, in whole trainings: all children together make at most as many weight steps as `queries`
+            children of ``black_box``. Brackets are begun until it is spent, the last with fewer children.
+        proposals: children of the first rung of a bracket.
+        factor: how many children one of which goes on (Hyperband: 3 or 4).
+        first_epochs: passes over the training data until the first rung.
+        batch: see `BlackBoxOptions`; the controller is told the scores of the first rung, which are comparable, and no
+            others.
+    """
+
+    kind: Literal["successive_halving"] = "successive_halving"
+    queries: int = Field(default=40, ge=1)
+    proposals: int = Field(default=27, ge=2)
+    factor: int = Field(default=3, ge=2)
+    first_epochs: int = Field(default=1, ge=1)
+    batch: Annotated[int, Field(ge=1)] | None = None
+
+
+def _rungs_refusal(config: SuccessiveHalvingOptions, executor: FromScratchOptions) -> dict[str, str]:
+    if config.first_epochs < executor.epochs:
+        return {}
+    message = (
+        f"`first_epochs` must be below the `epochs` of the executor, which are {executor.epochs}, found "
+        f"{config.first_epochs}: there would be one rung, and nothing to halve"
+    )
+    return {"first_epochs": message}
 
 
 def _evaluations(config: EnasOptions) -> int:
@@ -196,15 +235,28 @@ STRATEGIES: tuple[StrategyKind, ...] = (
     ),
     StrategyKind(
         name="black_box",
-        summary="propose, look the scores up in a table, learn",
-        build="nasforge.strategies.black_box:BlackBox",
+        summary="propose, score by a training from scratch or in a table, learn",
+        build="nasforge.strategies.from_scratch:FromScratchSearch",
         config=BlackBoxOptions,
-        passes=lambda config: 0.0,
+        passes=lambda config: float(config.queries),
         evaluations=lambda config: config.queries,
         group=lambda config: config.batch or 0,
         uniform=lambda config: config,
-        defaults={"controller": "evolution"},
-        trains=False,
+        defaults={"controller": "evolution", "executor": "standalone"},
+        sources=frozenset({"scratch", "table"}),
+    ),
+    StrategyKind(
+        name="successive_halving",
+        summary="train many children a little, and go on with the best of them",
+        build="nasforge.strategies.halving:SuccessiveHalving",
+        config=SuccessiveHalvingOptions,
+        passes=lambda config: float(config.queries),
+        evaluations=lambda config: config.queries,
+        group=lambda config: config.batch or 0,
+        uniform=lambda config: config,
+        defaults={"controller": "evolution", "executor": "standalone"},
+        sources=frozenset({"scratch"}),
+        refusal=_rungs_refusal,
     ),
     _one_shot(
         "evolution",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from toy import nasforge, write_toy
 
 from nasforge.run.comparison import Comparison, Outcome, compared, table
@@ -187,6 +188,48 @@ def test_other_strategies_get_the_budget_of_the_files_own(tmp_path: Path) -> Non
         assert abs(cost[name]["evaluations"] * per_score - wanted) <= per_score / 2
         # Architectures that are proposed again are computed once.
         assert cost[name]["evaluated_tokens"] + cost[name]["ranking_tokens"] <= wanted + per_score / 2
+
+
+def test_strategies_with_and_without_shared_weights_make_as_many_child_steps(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    names = "enas,black_box,successive_halving,random"
+    sizes = ("derive.shortlist=1", "derive.short_epochs=2", "strategy.epochs=4", "train.epochs=1")
+    done = nasforge("compare", space, *sizes, "--strategies", names, "--seeds", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "toy-compare"
+    told = json.loads((folder / "comparison.json").read_text())
+    cost = told["cost"]
+    assert {cost[name]["child_steps"] for name in names.split(",")} == {cost["enas"]["child_steps"]}
+    # 4 epochs: two trainings of 2; or 3 children of 1 epoch, one of which gets another.
+    assert (cost["black_box"]["evaluations"], cost["successive_halving"]["evaluations"]) == (2, 4)
+    assert "All make as many child steps (weight steps) as enas does" in told["budget"]
+    assert told["budget"] in (folder / "comparison.txt").read_text()
+    for name in ("black_box", "successive_halving"):
+        executor = yaml.safe_load((folder / f"{name}-seed0" / "resolved.yaml").read_text())["executor"]
+        assert (executor["kind"], executor["epochs"], executor["hidden"]) == ("standalone", 2, 6)
+        assert (executor["recipe"]["bptt"], executor["recipe"]["batch_size"]) == (10, 8)
+
+
+def test_shared_weights_get_the_child_steps_of_trainings_from_scratch(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    text = space.read_text().replace("strategy: {kind: enas, epochs: 2, controller_steps: 2, candidates_per_step: 3}",
+        "strategy: {kind: black_box, queries: 3}").replace("executor: {hidden: 6", "executor: {kind: standalone, epochs: 2, hidden: 6")  # fmt: skip
+    space.write_text(text.replace("controller: {kind: lstm, units: 8}", "controller: evolution"))
+    done = nasforge(
+        "compare", space, "derive.shortlist=1", "train.epochs=1", "--strategies", "evolution,black_box", "--seeds", "1",
+        "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cost = json.loads(done.stdout)["cost"]
+    assert cost["evolution"]["child_steps"] == cost["black_box"]["child_steps"] > 0
+
+
+def test_a_comparison_without_rungs_is_refused_before_the_first_run(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    done = nasforge("compare", space, "--strategies", "enas,successive_halving", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "`first_epochs` must be below" in done.stderr and "derive.short_epochs" in done.stderr
+    assert not any((tmp_path / "runs" / "toy-compare").iterdir())
 
 
 def test_runs_that_fail_or_are_damaged_are_told_with_the_seeds_that_count(tmp_path: Path) -> None:

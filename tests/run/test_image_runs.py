@@ -25,7 +25,7 @@ def run(space: str, folder: Path, *more: str) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("space", ["digits_cell", "digits_macro"])
+@pytest.mark.parametrize("space", ["digits_cell", "digits_macro", "digits_standalone"])
 def test_a_run_ends_with_a_trained_network_as_plain_torch(space: str, tmp_path: Path) -> None:
     result = run(space, tmp_path / "run")
     trained = result["best"]["trained"]
@@ -46,9 +46,39 @@ def test_a_run_ends_with_a_trained_network_as_plain_torch(space: str, tmp_path: 
     assert done.stdout.split("\n")[0] == "torch.Size([2, 10]) False", done.stderr
 
 
+def test_a_search_by_trainings_from_scratch_says_what_its_scores_are(tmp_path: Path) -> None:
+    alone = ("compare.references=false", "compare.random=true", "derive.shortlist=1", "workers=1")
+    halving = ("strategy={kind: successive_halving, queries: 3, proposals: 3, factor: 2}", "executor.epochs=2")
+    for name, more in {"black_box": (), "halving": halving}.items():
+        result = run("digits_standalone", tmp_path / name, *alone, *more)
+        epochs = "1 epoch" if name == "black_box" else "2 epochs"
+        assert result["best"]["proxy"]["scored_by"] == f"trained for {epochs}"
+        assert "shared weights" not in json.dumps(result)
+        assert result["policy"] is None
+        # Random search has as much, and no score is asked of anything afterwards.
+        mine, theirs = result["search"], result["baseline"]["search"]
+        assert mine["child_steps"] == theirs["child_steps"] > 0
+        assert mine["ranking_tokens"] == theirs["ranking_tokens"] == 0
+        lines = [json.loads(line) for line in (tmp_path / name / "journal.jsonl").read_text().splitlines()]
+        scored = [line for line in lines if line["event"] in ("evaluation", "rung") and line["job"] == "search"]
+        assert len(scored) == mine["evaluations"]
+        shown = subprocess.run(
+            [sys.executable, "-m", "nasforge", "show", str(tmp_path / name)], capture_output=True, text=True, check=True
+        )
+        assert f"proxy (trained for {epochs}, not the result)" in shown.stdout
+
+
 def test_equal_seeds_give_equal_journals_and_results(tmp_path: Path) -> None:
+    equal_runs("digits_macro", tmp_path)
+
+
+def test_equal_seeds_give_equal_trainings_from_scratch(tmp_path: Path) -> None:
+    equal_runs("digits_standalone", tmp_path)
+
+
+def equal_runs(space: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        run("digits_macro", tmp_path / name, "--seed", "3", "compare.references=false", "compare.random=false")
+        run(space, tmp_path / name, "--seed", "3", "compare.references=false", "compare.random=false")
     for file in ("journal.jsonl", "result.json", "best/weights.safetensors", "best/model.py"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 

@@ -31,7 +31,7 @@ from nasforge.components import (
     activation,
 )
 from nasforge.errors import PluginError, Problem, SpecError, UsageError
-from nasforge.executors.options import SharedWeightsOptions
+from nasforge.executors.options import SharedWeightsOptions, StandaloneOptions
 from nasforge.graph.limits import Bound
 from nasforge.graph.supergraph import OperationUse
 from nasforge.kinds.recurrent_cell import RecurrentCellSpec
@@ -621,10 +621,55 @@ def test_a_beam_is_refused_where_there_is_no_policy() -> None:
     load(text, overrides=["controller=random", "derive.proposals=sample"])
 
 
+FROM_SCRATCH = "executor: {kind: standalone, epochs: 3}\n"
+
+
+def test_trainings_from_scratch_have_their_own_executor_and_share_nothing() -> None:
+    spec = load(SPACE + "strategy: {kind: black_box, queries: 7}\n")
+    assert (spec.executor_kind.name, spec.controller_kind.name) == ("standalone", "evolution")
+    spec = load(SPACE + "strategy: successive_halving\n" + FROM_SCRATCH)
+    assert isinstance(spec.executor, StandaloneOptions) and spec.executor.epochs == 3
+    assert "share" not in spec.resolved()["executor"]
+    (problem,) = faults(SPACE + "strategy: black_box\nexecutor: {kind: standalone, share: edge}\n")
+    assert (problem.message, underlined(problem)) == ("unknown key 'share'", "share")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            "strategy: black_box\nexecutor: shared_weights\n",
+            "the strategy 'black_box' does not fit the executor 'shared_weights', which shares weights",
+            "it fits standalone; with shared_weights go the strategies bare, enas, evolution, half, local_search, "
+            "reinforce",
+        ),
+        (
+            "strategy: enas\n" + FROM_SCRATCH,
+            "the strategy 'enas' does not fit the executor 'standalone', which trains each child from scratch",
+            "it fits other, outside, shared_weights; with standalone go the strategies black_box, successive_halving",
+        ),
+        (
+            "strategy: {kind: successive_halving, first_epochs: 3}\n" + FROM_SCRATCH,
+            "`first_epochs` must be below the `epochs` of the executor, which are 3, found 3: there would be one rung, "
+            "and nothing to halve",
+            None,
+        ),
+    ],
+)
+def test_executors_and_strategies_that_do_not_go_together_are_refused(
+    text: str, message: str, hint: str | None
+) -> None:
+    (problem,) = faults(SPACE + text)
+    assert problem.message == message
+    if hint is not None:
+        assert problem.hint == hint
+
+
 def test_known_names_and_keys_are_listed() -> None:
     assert (
         faults(SPACE + "strategy: x\n")[0].hint
-        == "known here: bare, black_box, enas, evolution, half, local_search, reinforce"
+        == "known here: bare, black_box, enas, evolution, half, local_search, reinforce, "
+        "successive_halving"
     )
     assert faults(SPACE + "compare: {x: 1}\n")[0].hint == "known here: random, references, correlation"
     assert faults(SPACE.replace("op: {choose: 1, from", "op: {choose: 1, frm"))[0].hint == "known here: choose, from"
