@@ -433,6 +433,8 @@ class TaskKind:
         references: names of what every run trains beside the winner: well-known networks (`Task.reference_cores`), or
             ``largest``, the candidate of the search with the most parameters.
         search_recipe: what differs from the recipe's defaults when shared weights are trained.
+        metric: the name of what is measured and whether ``max`` or ``min`` is better, as `Task.metric` has them; None
+            where only the data says it, and then there are no objectives beside it.
         trains: whether networks are trained; else `build` names ``load(config, base_folder, space) -> Table``,
             `prepare` is not called, and a file has no ``executor``, ``derive`` and ``train``.
     """
@@ -448,4 +450,5 @@ class TaskKind:
     references: tuple[str, ...] = ()
     data_key: str = "kind"
     search_recipe: Mapping[str, Any] = field(default_factory=dict)
+    metric: tuple[str, Literal["max", "min"]] | None = None
     trains: bool = True

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from scipy.stats import ttest_ind
 
+from nasforge.controllers.aiming import AimingController
 from nasforge.controllers.base import Controller
 from nasforge.controllers.evolution import EvolutionController
 from nasforge.controllers.local_search import LocalSearchController
 from nasforge.controllers.options import LstmOptions
+from nasforge.controllers.pareto import front, hypervolume
 from nasforge.controllers.random import RandomController
 from nasforge.data.table import Table, load_table
 from nasforge.seeds import stream
@@ -99,6 +101,60 @@ def regrets(table: Table, name: str, budget: int, seeds: Sequence[int], *, again
     space = space_of(table)
     ask_again = AskAgain.for_budget(budget) if again else None
     return [regret(table, space, name, budget, seed, ask_again) for seed in seeds]
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a search with two objectives, the score and a cost, found.
+
+    Attributes:
+        scored: of each architecture that was asked for the mean of its scores and the negative cost.
+        front: the places of those that none dominates.
+        missing: the hypervolume that the truths of these lack to the front of the whole table, in per cent of it.
+    """
+
+    scored: tuple[tuple[float, float], ...]
+    front: tuple[int, ...]
+    missing: float
+
+
+def all_points(table: Table, cost: str) -> list[tuple[float, float]]:
+    """The truth and the negative cost of every row."""
+    return [(table.reward(t), -float(c)) for t, c in zip(table.truths.tolist(), table.columns[cost], strict=True)]
+
+
+def searched_front(
+    table: Table, name: str, budget: int, seed: int, *, cost: str = "flops", aims: bool = True, again: bool = True
+) -> Front:
+    """One search; with `aims` the controller learns from both objectives, else from the score alone."""
+    space, points, searcher = space_of(table), all_points(table, cost), SEARCHERS[name]
+
+    def row(architecture: Architecture) -> int:
+        return table.row(space.encode(architecture))
+
+    def score(architecture: Architecture, query: int) -> float:
+        return table.reward(table.draw(row(architecture), stream(seed, "run", query)))
+
+    controller = searcher.make(space, seed)
+    if aims:
+        controller = AimingController(controller, lambda each: (points[row(each)][1],))
+    search = BlackBox(
+        controller,
+        score,
+        budget=budget,
+        batch=searcher.batch,
+        ask_again=AskAgain.for_budget(budget) if again else None,
+        smallest_group=searcher.smallest_group,
+    )
+    for _ in search.queries():
+        pass
+    rows = [row(each) for each in search.archive]
+    scored = [(statistics.fmean(s), points[r][1]) for s, r in zip(search.archive.values(), rows, strict=True)]
+    chosen = front(scored)
+    worst = (min(x for x, _ in points), min(y for _, y in points))
+    whole = hypervolume(points, worst)
+    missing = 100 * (1 - hypervolume([points[rows[place]] for place in chosen], worst) / whole)
+    return Front(tuple(scored), tuple(chosen), missing)
 
 
 def standard_error(values: Sequence[float]) -> float:

@@ -1,6 +1,6 @@
 """``python -m tests.tables [--only NAME] [--seeds N]``: how well controllers search, as docs/search.md reports it.
 
-``macro`` needs NAS-Bench-Macro in the folder that NASFORGE_TEST_DATA names; ``planted`` and ``conditions`` need nothing.
+``macro`` and ``fronts`` need NAS-Bench-Macro in the folder that NASFORGE_TEST_DATA names; ``planted`` and ``conditions`` need nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nasforge.space.search_space import SearchSpace
 from nasforge.strategies.black_box import AskAgain
 from tests.planted import BLOCKS, N_OPTIONS, REWARDS, WithMemory, WithoutMemory, match, reach
 from tests.random_specs import supergraph_of
-from tests.table_search import LSTM, SEARCHERS, macro, macro_file, p_lower, regrets, standard_error
+from tests.table_search import LSTM, SEARCHERS, macro, macro_file, p_lower, regrets, searched_front, standard_error
 
 BUDGETS = (50, 100, 150, 300)
 MARKS = {("evolution", 150): 0.10, ("evolution", 300): 0.05, ("local_search", 150): 0.12, ("lstm", 150): 0.10}
@@ -65,6 +65,26 @@ def tables(n_seeds: int) -> bool:
     mean = statistics.fmean(check)
     print(f"  random at 150, never again, {len(check):,} seeds: {mean:.3f} ({standard_error(check):.3f})")
     return good & _verdict("its distance from .275", abs(mean - 0.275), 0.03)
+
+
+def fronts(n_seeds: int) -> bool:
+    """How much of the front of accuracy and FLOPs on NAS-Bench-Macro searches find; a tenth of the seeds."""
+    file = macro_file()
+    if file is None:
+        print("set NASFORGE_TEST_DATA to a folder that holds benchmarks/nasbench_macro.npz")
+        return False
+    table, seeds = macro(file), range(FIRST_SEED, FIRST_SEED + max(2, n_seeds // 10))
+    print(f"hypervolume missing to the front of the table in % (standard error), 300 queries, {len(seeds)} seeds:")
+    means = {}
+    for name in SEARCHERS:
+        line = f"  {name:15}"
+        for aims, again in ((True, True), (True, False), (False, True)):
+            values = [searched_front(table, name, 300, seed, aims=aims, again=again).missing for seed in seeds]
+            means[name, aims, again] = statistics.fmean(values)
+            line += f"   {means[name, aims, again]:.2f} ({standard_error(values):.2f})"
+        print(line, flush=True)
+    print("  columns: both objectives; both, never asked again; the accuracy alone")
+    return _verdict("evolution over random", means["evolution", True, True] / means["random", True, True], 0.4)
 
 
 def planted(n_seeds: int) -> bool:
@@ -121,7 +141,7 @@ def _verdict(what: str, value: float, mark: float) -> bool:
     return value <= mark
 
 
-PARTS = {"macro": tables, "planted": planted, "conditions": conditions}
+PARTS = {"macro": tables, "fronts": fronts, "planted": planted, "conditions": conditions}
 
 
 def main() -> None:

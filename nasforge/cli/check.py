@@ -21,6 +21,7 @@ from nasforge.graph.distinct import MOST_LISTED, Listing
 from nasforge.graph.plan import plan_architecture
 from nasforge.graph.supergraph import Supergraph
 from nasforge.published.words import counted
+from nasforge.run.columns import compile_within
 from nasforge.run.compile import at_limits, compile_space, input_shapes
 from nasforge.seeds import stream
 from nasforge.space.architecture import Architecture
@@ -28,7 +29,7 @@ from nasforge.space.rule import TRIES, Refusals
 from nasforge.spec.nodes import printable
 from nasforge.spec.resolved import to_plain
 from nasforge.spec.run_spec import load_space_spec
-from nasforge.spec.specs import SpaceSpec
+from nasforge.spec.specs import SpaceSpec, TableSpec
 
 COUNTED = 1000
 """Architectures whose parameters and FLOPs are counted; those of smaller spaces all are."""
@@ -82,7 +83,8 @@ def check(
     for path in paths:
         try:
             spec = load_space_spec(path, plugins, profile=profile, overrides=overrides)
-            search, final = compile_space(spec, "search", operations), compile_space(spec, "final", operations)
+            search = compile_space(spec, "search", operations)
+            final = compile_within(spec, "final", operations, path.resolve().parent)
             drawn = _drawn(spec, final)
         except SpecError as error:
             problems += error.problems
@@ -108,7 +110,10 @@ def check(
                 "decisions": len(space),
                 "roles": dict(Counter(decision.role for decision in space.decisions)),
                 "profile": spec.profile,
-                "limits": to_plain(spec.limits),
+                "limits": to_plain(dict(spec.columns)) or None
+                if isinstance(spec, TableSpec)
+                else to_plain(spec.limits),
+                "times": spec.times,
                 "drawn": drawn.first,
                 "within": drawn.within,
                 **_costs(spec, search, final, operations, drawn),
@@ -241,6 +246,8 @@ def _text(report: Mapping[str, Any], note: str) -> str:
             lines.append(
                 "    so few that `sample` and `run`, which draw 10,000 times at most, may find none: widen them"
             )
+        if report["times"]:
+            lines.append("    limits.latency_ms is not counted: it is measured when a run begins")
     if report["parameters"] is None:
         return "\n".join(
             [

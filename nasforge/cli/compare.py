@@ -21,10 +21,10 @@ from nasforge.data.files import (
     write_text_atomically,
 )
 from nasforge.errors import RunFailedError, UsageError, suggest
+from nasforge.run.columns import open_table
 from nasforge.run.comparison import RANDOM, Comparison, compared, metric_of, table
-from nasforge.run.compile import compile_space
 from nasforge.run.group import group_here
-from nasforge.run.table_run import compare_in_table, load_table_of
+from nasforge.run.table_run import compare_in_table
 from nasforge.spec.run_spec import load_spec
 from nasforge.spec.sections import FEWEST_CORRELATED
 from nasforge.spec.specs import TableSpec
@@ -78,9 +78,9 @@ def compare(
                 "--correlation means nothing for a table: its scores are no proxies, and nothing is trained"
             )
         names = _names(strategies or "evolution,local_search,lstm,random", plugins.catalogue.controllers)
-        space = compile_space(spec, "search", plugins.catalogue.operations).space
-        looked_up = load_table_of(spec, space, file.resolve().parent)
-        found = list(compare_in_table(spec, plugins, looked_up, names, range(first_seed, first_seed + seeds)))
+        graph, looked_up = open_table(spec, plugins.catalogue.operations, file.resolve().parent)
+        wanted = range(first_seed, first_seed + seeds)
+        found = list(compare_in_table(spec, plugins, graph.space, looked_up, names, wanted))
         folder = folder or Path("runs") / f"{spec.name}-compare"
         make_folder(folder)
         lower = looked_up.direction == "min"

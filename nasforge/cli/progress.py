@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from nasforge.data.files import discard_standard_output
+from nasforge.run.pareto import shown
 from nasforge.run.plan import Job
 from nasforge.run.runner import Observer
 from nasforge.spec.specs import RunSpec
@@ -173,6 +174,17 @@ class View(Observer):
             self.console.print(f"warning: {alarm}", markup=False)
         if result["correlation"]:
             self.console.print(result["correlation"]["text"], markup=False)
+        pareto = result["pareto"]
+        if pareto is not None:
+            of, random = ", ".join(pareto["objectives"]), pareto["baseline"]
+            beside = "" if random is None else f" (random search: {random['hypervolume']:.4g})"
+            self.console.print(
+                f"\nPareto front: {len(pareto['front'])} of {pareto['scored']} architectures, {of}, by proxy; "
+                f"hypervolume {pareto['hypervolume']:.4g}{beside}; {self.run}/pareto.png",
+                markup=False,
+            )
+            for line in shown(pareto["front"], pareto["objectives"]):
+                self.console.print(line, markup=False)
         note = result["data"].get("note")
         if note:
             self.console.print(

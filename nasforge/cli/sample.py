@@ -10,7 +10,8 @@ import typer
 
 from nasforge.cli.common import Overrides, PluginFiles, Profile, load_plugins
 from nasforge.graph.canonical import canonical_digest
-from nasforge.run.compile import compile_space, require_within_limits
+from nasforge.run.columns import compile_within
+from nasforge.run.compile import require_within_limits
 from nasforge.seeds import stream
 from nasforge.spec.run_spec import load_space_spec
 
@@ -26,7 +27,7 @@ def sample(
     """Draw architectures, uniform over all assignments within the limits, one JSON object a line."""
     plugins = load_plugins(plugin)
     spec = load_space_spec(file, plugins, profile=profile, overrides=overrides or ())
-    supergraph = compile_space(spec, "search", plugins.catalogue.operations)
+    supergraph = compile_within(spec, "search", plugins.catalogue.operations, file.resolve().parent)
     require_within_limits(spec, supergraph)
     rng = stream(seed, "sample")
     for _ in range(count):

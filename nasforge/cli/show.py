@@ -24,7 +24,8 @@ from nasforge.graph.svg import svg
 from nasforge.graph.text import space_text, text
 from nasforge.plugins import Plugins
 from nasforge.published import read, write
-from nasforge.run.compile import compile_space, require_within_limits
+from nasforge.run.columns import compile_within
+from nasforge.run.compile import require_within_limits
 from nasforge.run.directory import RunDirectory
 from nasforge.seeds import stream
 from nasforge.space.architecture import Architecture
@@ -104,7 +105,7 @@ def show(
     else:
         plugins = load_plugins(plugin)
         spec = load_space_spec(what, plugins, profile=profile, overrides=overrides or ())
-        supergraph = compile_space(spec, "search", plugins.catalogue.operations)
+        supergraph = compile_within(spec, "search", plugins.catalogue.operations, what.resolve().parent)
         drawn = None
         if seed is not None:
             require_within_limits(spec, supergraph)

@@ -11,11 +11,13 @@ import typer
 from nasforge.errors import UsageError
 from nasforge.plugins import Plugins
 from nasforge.run.backend import Settled
-from nasforge.run.compile import compile_space
+from nasforge.run.columns import open_table
+from nasforge.run.compile import require_within_limits
 from nasforge.run.directory import RunDirectory
 from nasforge.run.group import Group
+from nasforge.run.pareto import shown
 from nasforge.run.start import start_run
-from nasforge.run.table_run import load_table_of, run_table
+from nasforge.run.table_run import run_table
 from nasforge.run.threads import Choice
 from nasforge.spec.specs import TableSpec
 
@@ -51,8 +53,8 @@ def begin_table(
     if group.size > 1:
         raise UsageError(f"{source} looks scores up in a table: one process does it, without torchrun")
     base = source.resolve().parent
-    space = compile_space(spec, "search", plugins.catalogue.operations).space
-    table = load_table_of(spec, space, base)
+    graph, table = open_table(spec, plugins.catalogue.operations, base)
+    require_within_limits(spec, graph)
     directory: RunDirectory = claim()
     start_run(
         directory,
@@ -76,15 +78,14 @@ def work_on_table(directory: RunDirectory, spec: TableSpec, plugins: Plugins, ba
     Raises:
         UsageError: the table is not what the run began with.
     """
-    space = compile_space(spec, "search", plugins.catalogue.operations).space
-    table = load_table_of(spec, space, base)
+    graph, table = open_table(spec, plugins.catalogue.operations, base)
     if table.sha256 != directory.read_run()["data"]:
         raise UsageError(
             f"{directory.path}: the table is not what this run began with (its sha256 differs); put the old one back, "
             "or start a new run"
         )
     try:
-        conclude(directory.path, run_table(directory, spec, plugins, table))
+        conclude(directory.path, run_table(directory, spec, plugins, graph, table))
     finally:
         directory.unlock()
 
@@ -100,4 +101,13 @@ def conclude(path: Path, result: Mapping[str, Any]) -> None:
     for title, row in rows:
         typer.echo(f"{title:<16}{row['scores']:>14}{row['mean']:>12.2f}{row['truth']:>24.2f}{row['regret']:>9.2f}")
     typer.echo(f"\n{result['verdict']['text']}")
+    front = result["pareto"]
+    if front is not None:
+        share, random = front["truth"]["share"], front["baseline"]
+        of = f"; random search's, {random['truth']['share']:.1%}" if random is not None and share is not None else ""
+        covers = "" if share is None else f", which covers {share:.1%} of what the front of the table does{of}"
+        typer.echo(f"\nPareto front of {len(front['front'])} architectures ({', '.join(front['objectives'])}){covers}:")
+        for line in shown(front["front"], front["objectives"]):
+            typer.echo(line)
+        typer.echo(f"\n{path}/pareto.png: the front", nl=False)
     typer.echo(f"\n{path}/result.json: all figures\nnasforge show {path}: the architecture")

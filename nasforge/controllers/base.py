@@ -54,6 +54,14 @@ class Controller(ABC):
         self.seed = seed
         self.device = device
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it compares rewards of one update with those of others, so that all must be on one scale.
+
+        It decides how several objectives become one reward (`nasforge.controllers.aiming`).
+        """
+        return True
+
     @abstractmethod
     def propose(self, count: int) -> list[Architecture]:
         """Draw `count` valid architectures from the current policy; repeats are allowed.
@@ -89,3 +97,21 @@ class Controller(ABC):
     @abstractmethod
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken, bit for bit on the same machine type, torch version and thread count."""
+
+
+class VectorController(Controller):
+    """A controller that learns from several objectives at a time, too. Base class; subclasses are final."""
+
+    @abstractmethod
+    def update_on(self, proposals: Sequence[Architecture], values: Sequence[tuple[float, ...]]) -> ControllerReport:
+        """As `update`, with a vector in place of each reward; in the report, `reward` is the mean of the first parts.
+
+        One controller is told vectors of one length; `update` tells it those of length 1.
+
+        Args:
+            proposals: see `update`.
+            values: a vector of finite numbers each, all of one length; higher is better in each part.
+
+        Raises:
+            ValueError: lengths differ, nothing is given, or a number is not finite.
+        """

@@ -37,6 +37,11 @@ class LimitedController(Controller):
         super().__init__(inner.space, inner.config, seed=inner.seed, device=inner.device)
         self.inner = inner
 
+    @property
+    def remembers(self) -> bool:
+        """That of the inner controller."""
+        return self.inner.remembers
+
     def propose(self, count: int) -> list[Architecture]:
         """Draw until `count` are within the limits.
 

@@ -98,6 +98,11 @@ class LstmController(Controller):
         self._generator = torch.Generator().manual_seed(derive(seed, "controller", "sample"))
         self._sampled: tuple[tuple[Architecture, ...], Walk] | None = None
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the baseline is one over updates."""
+        return self.config.update == "reinforce_ema"
+
     # Sampling --------------------------------------------------------------------------------------------------------
 
     def propose(self, count: int) -> list[Architecture]:

@@ -36,6 +36,11 @@ class RandomController(Controller):
             self.space.sample(stream(self.seed, "controller", "sample", number)) for number in range(first, self._drawn)
         ]
 
+    @property
+    def remembers(self) -> bool:
+        """It forgets all that it is told."""
+        return False
+
     def update(self, proposals: Sequence[Architecture], rewards: Sequence[float]) -> ControllerReport:
         """Report the mean reward; nothing changes.
 

@@ -25,10 +25,10 @@ REMEMBERED = 50_000
 class Bound:
     """The least and the largest number that is admitted, each included; None for no bound on that side."""
 
-    least: int | None = None
-    most: int | None = None
+    least: float | None = None
+    most: float | None = None
 
-    def broken(self, number: int) -> str:
+    def broken(self, number: float) -> str:
         """What is wrong with `number`; empty if nothing is."""
         if self.most is not None and number > self.most:
             return f"{number:,} {'is' if number == 1 else 'are'} more than {self.most:,}"

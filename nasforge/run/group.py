@@ -74,12 +74,14 @@ def refuse_for_ranks(group: Group, spec: RunSpec, device: str) -> None:
     """Refuse what several ranks cannot do, before anything is written.
 
     Raises:
-        UsageError: several workers, or one device for all ranks.
+        UsageError: several workers, latency to be measured, or one device for all ranks.
     """
     if group.size == 1:
         return
     if spec.workers is not None and spec.workers > 1:
         raise UsageError(f"workers: {spec.workers} means nothing for {group.size} ranks, which do one job together")
+    if spec.times:
+        raise UsageError(f"latency_ms is measured by one process, and here are {group.size} ranks; leave it out")
     if ":" in device:
         raise UsageError(f"--device {device}: each of the {group.size} ranks takes a device of its own; use cuda")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from nasforge.resolve import resolve
 from nasforge.run.compile import compile_space
 from nasforge.run.directory import RunDirectory
 from nasforge.run.keeper import Keeper
+from nasforge.run.latency import LatencyMeter, LatencyRule, Probe, probe
 from nasforge.run.plan import Job
 from nasforge.run.policy import on_random_weights
 from nasforge.run.references import reference_network
@@ -34,6 +36,7 @@ from nasforge.run.sampling import Member, stratified
 from nasforge.run.searching import search, search_executor
 from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
+from nasforge.spec.sections import LatencyOptions
 from nasforge.spec.specs import RunSpec
 from nasforge.strategies.base import Event, Tick
 from nasforge.tasks.base import Score, Split, Task
@@ -75,12 +78,39 @@ class Workshop:
     @cached_property
     def search_graph(self) -> Supergraph:
         """The search stage of the space."""
-        return compile_space(self.spec, "search", self.operations)
+        return self._timed(compile_space(self.spec, "search", self.operations))
 
     @cached_property
     def final_graph(self) -> Supergraph:
         """The final stage of the space."""
+        return self._timed(self.untimed_graph)
+
+    @cached_property
+    def untimed_graph(self) -> Supergraph:
+        """The final stage of the space, within all limits but that on latency."""
         return compile_space(self.spec, "final", self.operations)
+
+    def _timed(self, graph: Supergraph) -> Supergraph:
+        limits = self.spec.limits
+        if limits is None or limits.latency_ms is None:
+            return graph
+        rule = LatencyRule(limits.latency_ms, graph.space.rule, self.latency)
+        return replace(graph, space=graph.space.limited(rule))
+
+    @cached_property
+    def latency(self) -> LatencyMeter:
+        """Milliseconds of architectures, measured when they are first asked for."""
+        # Digests are those of the search, as everywhere; what is timed is the final network.
+        digests, final = compile_space(self.spec, "search", self.operations), self.untimed_graph
+        options, path = self.spec.latency or LatencyOptions(), self.directory.path / "latency.jsonl"
+        return LatencyMeter(self.task, digests, lambda each: self.fresh(each, final), options, path, device=self.device)
+
+    def cost(self, name: str, architecture: Architecture) -> float:
+        """What an objective beside the metric asks of an architecture."""
+        if name == "latency_ms":
+            return self.latency(architecture)
+        counts = self.meter.count(architecture)
+        return counts.parameters if name == "parameters" else counts.flops
 
     def run(self, job: Job, emit: Keeper) -> dict[str, bytes]:
         """Do `job` and return the files that it leaves."""
@@ -252,7 +282,14 @@ class Workshop:
     def meter(self) -> Meter:
         """Counts final networks, the task's own layers apart."""
         shapes = self.task.input_shapes(self.spec.train.hidden)
-        return Meter(self.final_graph, self.operations, lambda choices: shapes)
+        return Meter(self.untimed_graph, self.operations, lambda choices: shapes)
+
+
+def probe_latency(shop: Workshop) -> Probe:
+    """What a few architectures take; only for runs that limit latency."""
+    limits = shop.spec.limits
+    assert limits is not None and limits.latency_ms is not None
+    return probe(shop.untimed_graph.space, limits.latency_ms, shop.latency)
 
 
 class _Training:

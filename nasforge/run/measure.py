@@ -30,7 +30,7 @@ def step_seconds(shop: Workshop, beside: int) -> dict[int, float]:
         shop: of this process.
         beside: worker processes of the run.
     """
-    architecture = shop.final_graph.space.sample(stream(0, "threads"))
+    architecture = shop.untimed_graph.space.sample(stream(0, "threads"))
     executor = search_executor(shop)
     searched = (
         executor.begin(architecture, 0).network if isinstance(executor, FromScratch) else executor.network(architecture)

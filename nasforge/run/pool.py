@@ -28,6 +28,9 @@ FINISH_SECONDS = 60.0
 MEASURE = "?threads"
 """What a worker is sent instead of a job to measure steps on several numbers of threads; no job has such a name."""
 
+LATENCY = "?latency"
+"""What it is sent to measure a few architectures, where latency is limited."""
+
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 32),

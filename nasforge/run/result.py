@@ -9,6 +9,7 @@ from typing import Any
 
 from nasforge.run.correlation import correlation
 from nasforge.run.directory import RunDirectory
+from nasforge.run.pareto import hypervolume_of, metric_first, worst_of
 from nasforge.run.plan import Job
 from nasforge.spec.specs import RunSpec
 
@@ -67,6 +68,7 @@ def build_result(
         "references": [{"name": r["name"], "parameters": r["parameters"], "trained": r["trained"]} for r in references],
         "search": _cost(directory, "search"),
         "policy": _policy(jobs, directory),
+        "pareto": _pareto(spec, directory, list(arms), best) if len(spec.objectives) > 1 else None,
         "correlation": _correlation(spec, directory, list(arms), best["trained"]) if spec.compare.correlation else None,
         "seed": spec.seed,
         "profile": spec.profile,
@@ -93,10 +95,39 @@ def _network(arm: Mapping[str, Any], spec: RunSpec) -> dict[str, Any]:
     trained = arm["trained"]
     proxy = {"metric": trained["metric"], "direction": trained["direction"], "split": "valid", "value": arm["proxy"]}
     proxy |= {"scored_by": spec.scored_by}
-    kept = {key: arm[key] for key in ("digest", "canonical_digest", "decisions", "parameters")}
+    kept = {
+        key: arm[key] for key in ("digest", "canonical_digest", "decisions", "parameters", "latency_ms") if key in arm
+    }
     measured = {key: trained[key] for key in ("metric", "direction")}
     short = {"short_training": {**measured, **arm["short"]}} if "short" in arm else {}
     return {**kept, "proxy": proxy, **short, "trained": dict(trained)}
+
+
+def _pareto(spec: RunSpec, directory: RunDirectory, arms: Sequence[str], best: Mapping[str, Any]) -> dict[str, Any]:
+    """The front of what each arm scored on the whole validation split, by proxy; what was trained of it is marked."""
+    found = {arm: directory.read_job_result(arm) for arm in arms}
+    objectives = metric_first(spec.objectives, best["trained"]["metric"])
+    reference = worst_of(objectives, [each["pareto"]["worst"] for each in found.values()])
+    fronts: dict[str, dict[str, Any]] = {}
+    for arm, each in found.items():
+        front = [dict(member) for member in each["pareto"]["front"]]
+        volume = hypervolume_of(objectives, [member["values"] for member in front], reference)
+        fronts[arm] = {"scored": each["pareto"]["scored"], "hypervolume": volume, "front": front}
+        for index, candidate in enumerate(each["shortlist"] if spec.derive.shortlist > 1 else ()):
+            short = {"short": directory.read_job_result(f"{arm}-short-{index}")}
+            for member in front:
+                member |= short if member["digest"] == candidate["digest"] else {}
+    for member in fronts["search"]["front"]:
+        if member["digest"] == best["digest"]:
+            member["trained"] = {key: best["trained"][key] for key in ("valid", "test")}
+    return {
+        "objectives": [str(each) for each in objectives],
+        "note": "Proxies with shared weights: `short` and `trained` say what was trained from scratch.",
+        "reference": reference,
+        "reference_is": "the worst value of each objective among all that the run scored",
+        **fronts["search"],
+        "baseline": fronts.get("baseline"),
+    }
 
 
 def _cost(directory: RunDirectory, arm: str) -> dict[str, int]:

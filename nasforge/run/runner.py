@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import socket
+import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -29,11 +30,12 @@ from nasforge.graph.supergraph import Supergraph
 from nasforge.graph.svg import svg
 from nasforge.plugins import Plugins
 from nasforge.run import threads
-from nasforge.run.compile import compile_space
+from nasforge.run.compile import at_limits, compile_space
 from nasforge.run.directory import RunDirectory
 from nasforge.run.group import ranks_of
+from nasforge.run.pareto_picture import pareto_png
 from nasforge.run.plan import Job, ready
-from nasforge.run.pool import MEASURE, Message, Pool
+from nasforge.run.pool import LATENCY, MEASURE, Message, Pool
 from nasforge.run.result import build_result, to_json
 from nasforge.run.spec_of_run import jobs_of
 from nasforge.run.start import n_workers, now, versions
@@ -101,6 +103,7 @@ class Runner:
         try:
             self._settle_threads()
             self._observer.noted(threads.said(self._directory.read_run()))
+            self._probe_latency(finished)
             self._do({job.name for job in finished})
             result = self._conclude()
             if result["status"] == "failed":
@@ -124,18 +127,43 @@ class Runner:
         if run.get("threads_chosen", {}).get("reason") != "":
             return
         self._observer.noted("threads of each worker process: measuring steps on 1, 2, 4 ...")
-        pool = Pool(self._directory.path, 1, 1)
-        try:
-            pool.workers[0].write(MEASURE)
-            while (message := _next(pool.inbox)) is None:
-                pass
-            if message.body is None or "seconds" not in message.body:
-                raise pool.workers[0].failure(message.body)
-        finally:
-            pool.stop()
-        chosen = threads.pick({int(number): float(took) for number, took in message.body["seconds"].items()})
+        seconds = self._ask(MEASURE, "seconds", 1)
+        chosen = threads.pick({int(number): float(took) for number, took in seconds.items()})
         reason = {"by": chosen.by, "reason": chosen.reason}
         self._directory.write_run({**run, "threads": chosen.number, "threads_chosen": reason})
+
+    def _probe_latency(self, finished: Sequence[Job]) -> None:
+        """Have a worker measure a few architectures, alone, before anything is trained, where latency is limited.
+
+        Raises:
+            SpecError: none of them is within the limit; shown at its line.
+        """
+        limits = self._spec.limits
+        if limits is None or limits.latency_ms is None or finished:
+            return
+        said = self._ask(LATENCY, "probe", int(self._directory.read_run()["threads"]))
+        readings, within = said["readings"], int(said["within"])
+        text = (
+            f"of {len(readings)} architectures that were drawn uniformly and measured, {within or 'none'} "
+            f"{'is' if within < 2 else 'are'} within limits.latency_ms: from {min(readings):,} to {max(readings):,} "
+            f"ms, median {statistics.median(readings):,.3f}"
+        )
+        if not within:
+            raise at_limits(self._spec, f"{text}. Widen the limit, or change the space")
+        self._observer.noted(f"latency: {text}")
+
+    def _ask(self, question: str, key: str, n_threads: int) -> Any:
+        """What a worker that does nothing else answers."""
+        pool = Pool(self._directory.path, 1, n_threads)
+        try:
+            pool.workers[0].write(question)
+            while (message := _next(pool.inbox)) is None:
+                pass
+            if message.body is None or key not in message.body:
+                raise pool.workers[0].failure(message.body)
+            return message.body[key]
+        finally:
+            pool.stop()
 
     def _do(self, finished: set[str]) -> None:
         self._write_journal(finished)
@@ -211,6 +239,10 @@ class Runner:
             if name not in ("result.json", "journal.jsonl"):
                 write_bytes_atomically(best / name, directory.read_job_file("search-train", name))
         self._write_architecture(best, self._supergraph.space.architecture(result["best"]["decisions"]), result)
+        if result["pareto"] is not None:
+            metric = result["best"]["trained"]["metric"]
+            picture = pareto_png(result["pareto"], f"{spec.name}: proxies, not results", f"{metric} (proxy)")
+            write_bytes_atomically(directory.path / "pareto.png", picture)
         write_text_atomically(directory.path / "result.json", to_json(result))
         return result
 

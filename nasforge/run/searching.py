@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nasforge.components import ControllerKind
@@ -13,6 +14,7 @@ from nasforge.errors import RunFailedError
 from nasforge.executors.base import Executor, FromScratch
 from nasforge.graph.canonical import canonical_digest
 from nasforge.resolve import resolve
+from nasforge.run.front import aiming, shortlist_and_front
 from nasforge.run.keeper import Keeper
 from nasforge.run.plan import Job, judges_policy
 from nasforge.run.policy import WEIGHTS, preferred, proxies, weights_file
@@ -70,13 +72,17 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
         emit(report)
     if not ranking:
         raise RunFailedError("no candidate has a finite proxy score; lower executor.recipe.learning_rate")
+    shortlist, front = ranking[: spec.derive.shortlist], None
+    if len(spec.objectives) > 1:
+        shortlist, front = shortlist_and_front(shop, strategy, ranking, partial(_facts, shop))
     result = {
         "data": dict(task.facts()),
         "cost": asdict(strategy.cost),
         "ranked": len(ranking),
         "ranked_items": sum(architecture not in strategy.scores for architecture, _ in candidates) * per_candidate,
-        "shortlist": [_facts(candidate) for candidate in ranking[: spec.derive.shortlist]],
-        "largest": _facts(max(ranking, key=lambda candidate: _parameters(shop, candidate))),
+        "shortlist": [_facts(shop, candidate) for candidate in shortlist],
+        "pareto": front,
+        "largest": _facts(shop, max(ranking, key=lambda candidate: _parameters(shop, candidate))),
     }
     files: dict[str, bytes] = {}
     if isinstance(executor, Executor):
@@ -148,7 +154,7 @@ def _controller(shop: Workshop, uniform: bool, seed: int) -> Controller:
     controller: Controller = resolve(kind.build)(
         shop.search_graph.space, config, seed=derive(seed, "controller"), device=device
     )
-    return controller
+    return controller if uniform else aiming(shop, controller)
 
 
 def _extra_candidates(shop: Workshop, per_candidate: int) -> int:
@@ -170,10 +176,11 @@ def _parameters(shop: Workshop, candidate: Candidate) -> int:
     return shop.meter.count(candidate.architecture).parameters
 
 
-def _facts(candidate: Candidate) -> Mapping[str, Any]:
+def _facts(shop: Workshop, candidate: Candidate) -> Mapping[str, Any]:
     return {
         "digest": candidate.architecture.digest,
         "canonical_digest": candidate.canonical_digest,
         "decisions": dict(candidate.architecture),
         "proxy": candidate.proxy.value,
+        **({"latency_ms": shop.latency(candidate.architecture)} if shop.spec.times else {}),
     }

@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from nasforge.controllers.advantage import mean
+from nasforge.controllers.aiming import AimingController
 from nasforge.controllers.base import Controller
 from nasforge.data.files import make_folder, write_bytes_atomically, write_json_atomically, write_text_atomically
 from nasforge.data.table import Table
-from nasforge.errors import DataError, SpecError
 from nasforge.graph.canonical import canonical_digest
 from nasforge.graph.supergraph import Supergraph
 from nasforge.plugins import Plugins
 from nasforge.resolve import resolve
 from nasforge.run.comparison import Outcome
-from nasforge.run.compile import compile_space, controller_faults
 from nasforge.run.directory import RunDirectory
+from nasforge.run.pareto_picture import pareto_png
 from nasforge.run.start import now, versions
+from nasforge.run.table_front import fronts_of, within
 from nasforge.seeds import derive, stream
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
+from nasforge.spec.objectives import Objective
 from nasforge.spec.specs import TableSpec
 from nasforge.strategies.black_box import AskAgain, BlackBox, default_batch
 from nasforge.strategies.options import BlackBoxOptions
@@ -37,6 +39,7 @@ class Found:
         mean: of its scores, in the table's unit.
         scores: how many there are.
         distinct: how many different architectures were asked for.
+        means: of the scores of each architecture that was asked for, in the table's unit, and how many there are.
         journal: one entry for each query.
         truths: after each query the truth of what would have been the answer then; the search knows nothing of it.
     """
@@ -45,33 +48,26 @@ class Found:
     mean: float
     scores: int
     distinct: int
+    means: Mapping[Architecture, tuple[float, int]]
     journal: list[dict[str, Any]]
     truths: tuple[float, ...]
 
 
-def load_table_of(spec: TableSpec, space: SearchSpace, base: Path) -> Table:
-    """The table that a spec names.
-
-    Raises:
-        SpecError: it is missing, wrong, or of another space; shown at the line that names it.
-    """
-    faults = controller_faults(spec, space)
-    if faults:
-        raise SpecError(faults)
-    try:
-        table: Table = resolve(spec.task_kind.build)(spec.task, base, space)
-    except DataError as error:
-        raise SpecError([spec.fault(("task", spec.task_kind.data_key), str(error), key=False)]) from error
-    return table
-
-
-def run_table(directory: RunDirectory, spec: TableSpec, plugins: Plugins, table: Table) -> dict[str, Any]:
+def run_table(
+    directory: RunDirectory, spec: TableSpec, plugins: Plugins, graph: Supergraph, table: Table
+) -> dict[str, Any]:
     """Search, compare with random sampling, and leave the files of a run in `directory`, which this process owns.
+
+    Args:
+        directory: of the run.
+        spec: what is searched.
+        plugins: for controllers.
+        graph: the space within the limits.
+        table: what it is searched in.
 
     Returns:
         The contents of ``result.json``.
     """
-    graph = compile_space(spec, "search", plugins.catalogue.operations)
     directory.write_run({**directory.read_run(), "status": "running"})
     arms = {"search": search_table(spec, plugins, graph.space, table, uniform=False)}
     if spec.compare.random:
@@ -90,6 +86,10 @@ def run_table(directory: RunDirectory, spec: TableSpec, plugins: Plugins, table:
         "space": spec.space_block(),
     }
     write_json_atomically(directory.path / "best" / "architecture.json", described)
+    if result["pareto"] is not None:
+        title = f"{spec.name}: mean scores of the architectures that were asked for"
+        picture = pareto_png(result["pareto"], title, f"mean {table.metric}")
+        write_bytes_atomically(directory.path / "pareto.png", picture)
     write_text_atomically(
         directory.path / "result.json", json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     )
@@ -106,6 +106,14 @@ def search_table(spec: TableSpec, plugins: Plugins, space: SearchSpace, table: T
     seed = derive(spec.seed, "baseline" if uniform else "search")
     controller: Controller = resolve(kind.build)(space, options, seed=derive(seed, "controller"))
     smallest = kind.smallest_group(options)
+    others = [each for each in spec.objectives if each.name != table.metric]
+    if others:
+        controller = AimingController(
+            controller,
+            lambda architecture: tuple(
+                each.toward_higher(_column(table, space, architecture, each)) for each in others
+            ),
+        )
 
     def score(architecture: Architecture, query: int) -> float:
         row = table.row(space.encode(architecture))
@@ -133,15 +141,30 @@ def search_table(spec: TableSpec, plugins: Plugins, space: SearchSpace, table: T
         )
     answer = search.answer()
     return Found(
-        answer.architecture, table.reward(answer.mean), len(answer.scores), len(search.archive), journal, tuple(truths)
+        answer.architecture,
+        table.reward(answer.mean),
+        len(answer.scores),
+        len(search.archive),
+        {each: (table.reward(mean(scores)), len(scores)) for each, scores in search.archive.items()},
+        journal,
+        tuple(truths),
     )
 
 
+def _column(table: Table, space: SearchSpace, architecture: Architecture, objective: Objective) -> float:
+    value: float = table.columns[objective.name][table.row(space.encode(architecture))].item()
+    return value
+
+
 def compare_in_table(
-    spec: TableSpec, plugins: Plugins, table: Table, controllers: Sequence[str], seeds: Iterable[int]
+    spec: TableSpec,
+    plugins: Plugins,
+    space: SearchSpace,
+    table: Table,
+    controllers: Sequence[str],
+    seeds: Iterable[int],
 ) -> Iterator[Outcome]:
     """What each controller finds with each seed and as many queries; those of the spec with its options."""
-    space = compile_space(spec, "search", plugins.catalogue.operations).space
     for seed in seeds:
         for name in controllers:
             own = replace(spec, seed=seed)
@@ -163,8 +186,11 @@ def _again(config: BlackBoxOptions, table: Table) -> AskAgain | None:
 
 
 def _result(spec: TableSpec, graph: Supergraph, table: Table, arms: Mapping[str, Found]) -> dict[str, Any]:
-    best = _facts(graph, table, arms["search"])
-    baseline = _facts(graph, table, arms["baseline"]) if "baseline" in arms else None
+    means = {arm: found.means for arm, found in arms.items()}
+    kept = [truth for row, truth in enumerate(table.truths.tolist()) if within(spec, table, row)]
+    top = max(kept) if table.direction == "max" else min(kept)
+    best = _facts(graph, table, arms["search"], top)
+    baseline = _facts(graph, table, arms["baseline"], top) if "baseline" in arms else None
     return {
         "status": "done",
         "name": spec.name,
@@ -176,9 +202,10 @@ def _result(spec: TableSpec, graph: Supergraph, table: Table, arms: Mapping[str,
             "direction": table.direction,
             "rows": len(table),
             "runs": table.n_runs,
-            "best": table.best,
+            "best": top,
         },
-        "verdict": verdict(table, best, baseline),
+        "verdict": verdict(table, best, baseline, top),
+        "pareto": fronts_of(spec, graph.space, table, means) if len(spec.objectives) > 1 else None,
         "best": best,
         "baseline": None if baseline is None else {"kind": "random", **baseline},
         "search": {"queries": len(arms["search"].journal), "distinct": arms["search"].distinct},
@@ -188,7 +215,7 @@ def _result(spec: TableSpec, graph: Supergraph, table: Table, arms: Mapping[str,
     }
 
 
-def _facts(graph: Supergraph, table: Table, found: Found) -> dict[str, Any]:
+def _facts(graph: Supergraph, table: Table, found: Found, top: float) -> dict[str, Any]:
     row = table.row(graph.space.encode(found.architecture))
     return {
         "digest": found.architecture.digest,
@@ -197,16 +224,23 @@ def _facts(graph: Supergraph, table: Table, found: Found) -> dict[str, Any]:
         "mean": found.mean,
         "scores": found.scores,
         "truth": table.truth(row),
-        "regret": table.regret(row),
+        "regret": abs(top - table.truth(row)),
         "columns": {name: column[row].item() for name, column in table.columns.items()},
     }
 
 
-def verdict(table: Table, best: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Whether the search was worth it, in words and a flag; None where both are equal, or nothing was compared."""
+def verdict(table: Table, best: Mapping[str, Any], baseline: Mapping[str, Any] | None, top: float) -> dict[str, Any]:
+    """Whether the search was worth it, in words and a flag; None where both are equal, or nothing was compared.
+
+    Args:
+        table: what was searched.
+        best: what was found.
+        baseline: what random search found; None where there is none.
+        top: the best truth within the limits.
+    """
     said = (
         f"The table gives the architecture found {best['truth']:.2f} {table.metric} (mean of {table.n_runs} runs), "
-        f"{best['regret']:.2f} from the best of all, {table.best:.2f}."
+        f"{best['regret']:.2f} from the best of all{' within the limits' if top != table.best else ''}, {top:.2f}."
     )
     if baseline is None:
         return {"text": said, "beats_random": None}

@@ -4,9 +4,9 @@ Started by `nasforge.run.pool`; where torchrun started several ranks it is the f
 A line on standard input is the name of a job, an empty one says that there is none left, and `MEASURE` asks for the
 time of steps. Standard output carries one JSON object a line: ``{"tick": ...}``, ``{"event": ...}``, and for each job
 one ``{"done": NAME}`` or ``{"error": {"type", "message"}}``; in between ``{"note": TEXT}``; to `MEASURE`, ``{"seconds":
-{THREADS: SECONDS}}``. What libraries print goes to standard error, which the runner keeps in ``logs/``. When the runner
-is gone, the next report fails and the process ends. SIGTERM says: keep a checkpoint of the job after this step, and
-end.
+{THREADS: SECONDS}}``; to `LATENCY`, ``{"probe": {"readings": [MILLISECONDS, ...], "within": NUMBER}}``. What
+libraries print goes to standard error, which the runner keeps in ``logs/``. When the runner is gone, the next report
+fails and the process ends. SIGTERM says: keep a checkpoint of the job after this step, and end.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +28,7 @@ from nasforge.run.directory import RunDirectory
 from nasforge.run.group import group_here
 from nasforge.run.keeper import CHECKPOINT_SECONDS, Keeper, StoppedError
 from nasforge.run.plan import Job
-from nasforge.run.pool import MEASURE
+from nasforge.run.pool import LATENCY, MEASURE
 from nasforge.run.start import n_workers
 from nasforge.strategies.base import Event, Report, Tick
 
@@ -85,6 +86,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _serve(directory: RunDirectory, reporter: _Reporter) -> None:
+    from nasforge.run.jobs import probe_latency
     from nasforge.run.member import END, joined, open_workshop
 
     runner = os.getppid()
@@ -107,6 +109,9 @@ def _serve(directory: RunDirectory, reporter: _Reporter) -> None:
                 from nasforge.run.measure import step_seconds
 
                 reporter.send({"seconds": step_seconds(shop, n_workers(shop.spec))})
+                continue
+            if name == LATENCY:
+                reporter.send({"probe": asdict(probe_latency(shop))})
                 continue
             job = jobs[name]
             keeper = Keeper(

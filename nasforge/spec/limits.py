@@ -32,20 +32,30 @@ def _fault(message: str, hint: str = "", *, inner: tuple[str, ...] = (), at_key:
     return PydanticCustomError("bound", "{message}", context)
 
 
-def _amount(value: Any, what: str, least: int, inner: tuple[str, ...] = ()) -> int:
-    """The whole number that `value` means, at least `least`."""
-    expected = f"{what} must be a whole number of at least {least}, also with k, M or G, such as 5M"
-    number: Fraction | None = None
-    if isinstance(value, str) and (match := AMOUNT.fullmatch(value)):
-        number = Fraction(match[1]) * (_FACTORS[match[2]] if match[2] else 10 ** int(match[3]))
-    elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"):
-        number = Fraction(value)
+def _amount(value: Any, what: str, least: int | None, inner: tuple[str, ...] = ()) -> float:
+    """The whole number that `value` means, at least `least`; any number where that is None."""
+    number = _number(value)
+    if least is None:
+        if number is None:
+            raise _fault(
+                f"{what} must be a number, also with k, M or G, such as 2.5M, found {shown(value)}", inner=inner
+            )
+        return int(number) if number.denominator == 1 else float(number)
     if number is None or number.denominator != 1 or number < least:
+        expected = f"{what} must be a whole number of at least {least}, also with k, M or G, such as 5M"
         raise _fault(f"{expected}, found {shown(value)}", inner=inner)
     return int(number)
 
 
-def _bound(value: Any, least: int, name: str) -> Bound:
+def _number(value: Any) -> Fraction | None:
+    if isinstance(value, str) and (match := AMOUNT.fullmatch(value)):
+        return Fraction(match[1]) * (_FACTORS[match[2]] if match[2] else 10 ** int(match[3]))
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf"):
+        return Fraction(value)
+    return None
+
+
+def _bound(value: Any, least: int | None, name: str) -> Bound:
     if isinstance(value, Bound):
         return value
     if not isinstance(value, dict):
@@ -63,8 +73,10 @@ def _bound(value: Any, least: int, name: str) -> Bound:
     return bound
 
 
-def _schema(least: int) -> dict[str, Any]:
-    amount = {"anyOf": [{"type": "integer", "minimum": least}, {"type": "string", "pattern": f"^{AMOUNT.pattern}$"}]}
+def bound_schema(least: int | None) -> dict[str, Any]:
+    """The JSON schema of a bound; `least` as for `_amount`."""
+    number = {"type": "number"} if least is None else {"type": "integer", "minimum": least}
+    amount = {"anyOf": [number, {"type": "string", "pattern": f"^{AMOUNT.pattern}$"}]}
     sides = {
         "type": "object",
         "properties": {"min": amount, "max": amount},
@@ -78,15 +90,29 @@ def _positive(value: Any, info: ValidationInfo) -> Bound:
     return _bound(value, 1, f"`{info.field_name}`")
 
 
+def _milliseconds(value: Any, info: ValidationInfo) -> Bound:
+    bound = _bound(value, None, f"`{info.field_name}`")
+    for key, side in _SIDES.items():
+        number = getattr(bound, side)
+        if number is not None and number <= 0:
+            inner = (key,) if isinstance(value, dict) else ()
+            raise _fault(f"a time must be above 0, found {shown(number)}", inner=inner)
+    return bound
+
+
 def _times(value: Any) -> Bound:
     return _bound(value, 0, "how often an operation is chosen")
 
 
-Positive = Annotated[Bound, BeforeValidator(_positive), WithJsonSchema(_schema(1))]
+Positive = Annotated[Bound, BeforeValidator(_positive), WithJsonSchema(bound_schema(1))]
 """A largest number, or ``{min: ..., max: ...}``; at least 1 each."""
 
-Times = Annotated[Bound, BeforeValidator(_times), WithJsonSchema(_schema(0))]
+Times = Annotated[Bound, BeforeValidator(_times), WithJsonSchema(bound_schema(0))]
 """As `Positive`, 0 included."""
+
+
+Milliseconds = Annotated[Bound, BeforeValidator(_milliseconds), WithJsonSchema(bound_schema(None))]
+"""As `Positive`, fractions included."""
 
 
 class Limits(Options):
@@ -100,6 +126,8 @@ class Limits(Options):
             counts two.
         depth: chosen operations in a row, from an input to the output of a searched cell (of the network, where it has
             no cells).
+        latency_ms: milliseconds of one evaluation of the final network, measured on the machine of the run when an
+            architecture is first looked at (``latency`` says how).
         count: how often an operation may be chosen, by its name (``sep_conv``) or as an option of the space with its
             parameters (``sep_conv(kernel=3)``).
     """
@@ -107,15 +135,34 @@ class Limits(Options):
     parameters: Positive | None = None
     flops: Positive | None = None
     depth: Positive | None = None
+    latency_ms: Milliseconds | None = None
     count: dict[str, Times] = Field(default={}, strict=False)
 
     @property
     def bounds(self) -> Bounds:
-        """The same for the graph."""
+        """The same for the graph, which knows no clock."""
         return Bounds(self.parameters, self.flops, self.depth, self.count)
 
 
-def plain_bound(bound: Bound) -> int | dict[str, int]:
+def columns_of(data: Mapping[str, Any], faults: Faults) -> dict[str, Bound]:
+    """The ``limits`` of a table: a bound for each of its further columns that is named.
+
+    Args:
+        data: the block, plain.
+        faults: collects what is wrong; whether there are such columns only the table shows.
+    """
+    found: dict[str, Bound] = {}
+    for name, value in data.items():
+        try:
+            found[name] = _bound(value, None, f"`{printable(name, 60)}`")
+        except PydanticCustomError as error:
+            context = error.context or {}
+            place = ("limits", name, *context["inner"])
+            faults.add(place, context["message"], context["hint"], at_key=context["at_key"])
+    return found
+
+
+def plain_bound(bound: Bound) -> float | dict[str, float]:
     """A bound as a user writes it."""
     if bound.least is None and bound.most is not None:
         return bound.most

@@ -13,6 +13,7 @@ from nasforge.graph.supergraph import Open, OperationUse
 from nasforge.spec.choices import Choose
 from nasforge.spec.expectation import written
 from nasforge.spec.limits import plain_bound
+from nasforge.spec.objectives import Objective
 from nasforge.spec.scalars import resolve_scalar
 
 
@@ -29,6 +30,8 @@ def to_plain(value: Any) -> Any:
             return {value.name: {key: to_plain(v) for key, v in value.parameters}} if value.parameters else value.name
         case Open():
             return {"use": value.name} if value.name else {"choose": 1, "from": to_plain(value.values)}
+        case Objective():
+            return str(value)
         case Bound():
             return plain_bound(value)
         case Choose() if value.use:

@@ -16,10 +16,12 @@ from nasforge.components import (
 )
 from nasforge.errors import UsageError
 from nasforge.spec.lets import PutIn, put_in, reserved
-from nasforge.spec.limits import check_counts
+from nasforge.spec.limits import Limits, check_counts
 from nasforge.spec.merged import Merged, Source, merged
 from nasforge.spec.nodes import Entry, MappingNode, Node
+from nasforge.spec.objectives import COSTS, faults_of
 from nasforge.spec.section_reader import SectionReader, TaggedSection
+from nasforge.spec.sections import RunSections
 from nasforge.spec.specs import RunSpec, SpaceSpec, TableSpec
 from nasforge.spec.validate import Faults
 
@@ -133,8 +135,15 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
     _check_training(reader, space, task, strategy, executor)
     if sections and sections.compare.correlation:
         _check_correlation(reader, space, task, executor)
-    if sections and sections.limits and space and space.config and space.component.networks:
-        check_counts(sections.limits, space.component, space.config, faults)
+    looks_up = space is not None and not space.component.networks
+    limits = None if looks_up else reader.limits()
+    columns = reader.columns() if looks_up else {}
+    if limits and space and space.config:
+        check_counts(limits, space.component, space.config, faults)
+    if looks_up and task is None and columns:
+        faults.add(("limits",), "limits on columns need the task that names the table", at_key=True)
+    if sections:
+        _check_objectives(sections, task, limits, looks_up, faults)
     if strategy and strategy.config and controller and controller.config:
         _check_group(strategy, controller, faults)
     if sections and sections.derive.proposals == "beam" and controller and not controller.component.most_likely:
@@ -158,7 +167,9 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         train=sections.train,
         stack=stack,
         plugins=sections.plugins,
-        limits=sections.limits,
+        limits=limits,
+        objectives=sections.objectives,
+        latency=sections.latency,
         profile=source.profile,
         tree=root,
     )
@@ -174,6 +185,7 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
             controller=_given(controller.config),
             controller_kind=controller.component,
             compare=sections.compare,
+            columns=columns,
         )
     return RunSpec(
         **{each.name: getattr(alone, each.name) for each in fields(alone)},
@@ -200,9 +212,6 @@ def _check_training(
 ) -> None:
     """What means nothing without networks, and strategies that do not fit the task or the executor."""
     faults = reader.faults
-    if space and not space.component.networks and reader.wrote("limits"):
-        message = f"a space of kind '{space.component.name}' has no networks that `limits` could be about"
-        faults.add(("limits",), message, "leave it out", at_key=True)
     if strategy is None:
         return
     kind = strategy.component
@@ -260,6 +269,24 @@ def _check_correlation(
     if why:
         message = f"`correlation` would compare proxies with trainings, but {why}"
         reader.faults.add(("compare", "correlation"), message, "leave it out", at_key=True)
+
+
+def _check_objectives(
+    sections: RunSections, task: TaggedSection[TaskKind] | None, limits: Limits | None, looks_up: bool, faults: Faults
+) -> None:
+    """Objectives that the task does not have (those of a table are checked with it); latency that no one asks for."""
+    names = {objective.name for objective in sections.objectives}
+    if sections.latency is not None and (looks_up or not ((limits and limits.latency_ms) or "latency_ms" in names)):
+        message = "`latency` would mean nothing: neither `limits` nor `objectives` ask for latency_ms"
+        faults.add(("latency",), message, "leave it out", at_key=True)
+    if task is None or not task.component.trains or not sections.objectives:
+        return
+    if task.component.metric is None:
+        message = f"the task '{task.component.name}' does not say what it measures, which objectives need"
+        faults.add(("objectives",), message, "its plugin would say it by TaskKind.metric", at_key=True)
+        return
+    for place, message, hint in faults_of(sections.objectives, *task.component.metric, COSTS):
+        faults.add(("objectives", place), message, hint)
 
 
 def _check_group(

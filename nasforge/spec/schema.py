@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasforge.components import NAMED_FAMILIES
 from nasforge.spec.choices import operation_definition
+from nasforge.spec.limits import Limits, bound_schema
 from nasforge.spec.run_spec import DEFAULT_STRATEGY
 from nasforge.spec.schema_models import (
     DEFS,
@@ -34,6 +35,11 @@ NAME_PATTERN = "^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 
 _HAS_KIND: Schema = {"required": ["kind"]}
 _RECIPES = (("executor", "search_recipe"), ("train", "recipe"))
+_COLUMNS: Schema = {
+    "type": "object",
+    "description": "Bounds on columns of a table, by their names.",
+    "additionalProperties": bound_schema(None),
+}
 _RECIPE: Schema = {"type": "object", "description": "how weights are trained; the task says by which keys."}
 
 
@@ -50,7 +56,14 @@ def json_schema(catalogue: Catalogue) -> Schema:
     operations = catalogue.operations.values()
     recipes = [task.recipe for task in catalogue.tasks.values()]
     stacks = [kind.stack for kind in catalogue.kinds.values() if kind.stack is not None]
-    models = [RunSections, TrainOptions, *(each.config for each in (*components, *operations)), *recipes, *stacks]
+    models = [
+        RunSections,
+        TrainOptions,
+        Limits,
+        *(each.config for each in (*components, *operations)),
+        *recipes,
+        *stacks,
+    ]
     schemas, definitions = schemas_of(models)
     for family in NAMED_FAMILIES:
         definitions[operation_definition(family)] = operation_schema(catalogue.operations, schemas, family)
@@ -62,6 +75,7 @@ def json_schema(catalogue: Catalogue) -> Schema:
     for name, task in catalogue.tasks.items():
         definitions[f"task.{name}.recipe"] = schemas[task.recipe]
         definitions[f"task.{name}.search_recipe"] = _with_defaults(schemas[task.recipe], task.search_recipe)
+    definitions["limits"], definitions["columns"] = schemas[Limits], _COLUMNS
     train = schemas[TrainOptions]
     definitions["train"] = {**train, "properties": {**train["properties"], "recipe": _RECIPE}}
     definitions |= {partial_name(name): partial(schema) for name, schema in definitions.items()}
@@ -88,6 +102,7 @@ def json_schema(catalogue: Catalogue) -> Schema:
         *(_task_rule(name, task) for name, task in catalogue.tasks.items()),
         *(_share_rule(name, kind) for name, kind in catalogue.kinds.items()),
         *(_stack_rule(name, kind, schemas) for name, kind in catalogue.kinds.items()),
+        *(_limits_rule(name, kind) for name, kind in catalogue.kinds.items()),
         *(_profile_rule(section, name) for section, known in sections.items() for name in known),
     ]
     return {
@@ -131,6 +146,7 @@ def _refine(properties: Schema) -> None:
     properties["nasforge"] = {"const": FORMAT, "description": properties["nasforge"]["description"]}
     properties["name"]["pattern"] = NAME_PATTERN
     properties["train"]["$ref"] = f"{DEFS}train"
+    properties["limits"]["anyOf"] = [{"$ref": f"{DEFS}limits"}, {"$ref": f"{DEFS}columns"}, {"type": "null"}]
     properties["plugins"]["items"]["pattern"] = f"^{DISTRIBUTION.pattern}$"
 
 
@@ -186,7 +202,7 @@ def _section_is(section: str, name: str, *, default: bool = False) -> Schema:
     return {"anyOf": [named, silent]}
 
 
-_NO_TRAINING: Schema = {"properties": {key: {"type": "null"} for key in ("executor", "derive", "train", "limits")}}
+_NO_TRAINING: Schema = {"properties": {key: {"type": "null"} for key in ("executor", "derive", "train")}}
 """Of a file that trains nothing."""
 
 
@@ -252,6 +268,15 @@ def _stack_rule(name: str, kind: Any, schemas: Mapping[Any, Schema]) -> Schema:
     widths: Schema = {} if kind.shapes is None else {"hidden": False}
     sections: Schema = {"train": {"properties": {"stack": stack, **widths}}, "executor": {"properties": widths}}
     then = {"properties": {**sections, "profiles": {"additionalProperties": {"properties": sections}}}}
+    return {"if": _section_is("space", name), "then": then}
+
+
+def _limits_rule(name: str, kind: Any) -> Schema:
+    """Limits on networks, or on the columns of a table."""
+    known = "limits" if kind.networks else "columns"
+    own = {"limits": {"anyOf": [{"$ref": f"{DEFS}{known}"}, {"type": "null"}]}}
+    partly = {"limits": {"anyOf": [{"$ref": DEFS + partial_name(known)}, {"type": "null"}]}}
+    then = {"properties": {**own, "profiles": {"additionalProperties": {"properties": partly}}}}
     return {"if": _section_is("space", name), "then": then}
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from nasforge.components import ExecutorKind, Options, SpaceKind, StrategyKind
 from nasforge.errors import suggest
+from nasforge.graph.limits import Bound
 from nasforge.recipe import Recipe
 from nasforge.spec.expectation import KeyPath, choices_of, shown
+from nasforge.spec.limits import Limits, columns_of
 from nasforge.spec.nodes import Node, find, plain, printable
 from nasforge.spec.resolved import to_plain
-from nasforge.spec.sections import DISTRIBUTION, NAMED, NOT_OFFERED, READ_BEFORE, RunSections
+from nasforge.spec.sections import DISTRIBUTION, NAMED, READ_BEFORE, RunSections
 from nasforge.spec.validate import Faults
 
 if TYPE_CHECKING:
@@ -69,15 +71,26 @@ class SectionReader:
         data = dict(self._data)
         if without_task:
             data.setdefault("task", None)
-        for key in NOT_OFFERED:
-            if key in data:
-                del data[key]
-                hint = f"this version of nasforge does not offer '{key}'"
-                self.faults.add((key,), f"unknown key '{key}'", hint, at_key=True)
         train = data.get("train")
         if isinstance(train, dict):
             data["train"] = {key: value for key, value in train.items() if key not in ("recipe", "stack")}
         return self.faults.validate(RunSections, data)
+
+    def limits(self) -> Limits | None:
+        """Validate ``limits`` of a space of networks."""
+        data = self._limits()
+        return None if data is None else self.faults.validate(Limits, data, ("limits",))
+
+    def columns(self) -> dict[str, Bound]:
+        """Validate ``limits`` of a table, which are about its columns."""
+        return columns_of(self._limits() or {}, self.faults)
+
+    def _limits(self) -> dict[str, Any] | None:
+        data = self._data.get("limits")
+        if data is None or isinstance(data, dict):
+            return data
+        self.faults.add(("limits",), f"`limits` must be a mapping, or null, found {shown(data)}")
+        return None
 
     def wrote(self, key: str) -> bool:
         """Whether a key stands at the top of the file, with something other than null."""

@@ -12,16 +12,13 @@ from pydantic_core import PydanticCustomError
 
 from nasforge.components import Options
 from nasforge.spec.expectation import KeyPath, shown
-from nasforge.spec.limits import Limits
+from nasforge.spec.objectives import Objectives
 
 FORMAT = 1
 """The version of the file format that this version reads."""
 
 NAMED = ("strategy", "controller", "executor")
 """Sections that may be written as a bare name, short for ``{kind: name}``."""
-
-NOT_OFFERED = ("objectives",)
-"""Keys of the format that this version does not offer."""
 
 READ_BEFORE: Mapping[KeyPath, tuple[str, ...]] = MappingProxyType({(): ("profiles",), ("space",): ("let",)})
 """Keys that are read before a block is validated, which its model does not have, by where the block stands."""
@@ -134,6 +131,20 @@ class CompareOptions(Options):
     )
 
 
+class LatencyOptions(Options):
+    """How latency is measured, where a limit or an objective asks for it: evaluations of the final network alone.
+
+    Attributes:
+        batch: examples of one evaluation: images, or sequences of ``task.reward_bptt`` words.
+        warm_up: evaluations that do not count.
+        calls: evaluations of which the median counts.
+    """
+
+    batch: int = Field(default=1, ge=1)
+    warm_up: int = Field(default=3, ge=0)
+    calls: int = Field(default=15, ge=1)
+
+
 class RunSections(Options):
     """The keys at the top of a file. Tagged sections are read in a second step, with the model of their ``kind``.
 
@@ -149,7 +160,10 @@ class RunSections(Options):
         derive: from the policy to one architecture.
         train: the final training.
         compare: what the result is compared with.
-        limits: bounds that every proposed architecture keeps; null for none.
+        limits: bounds that every proposed architecture keeps, for a table on its columns; null for none.
+        objectives: what the search is after, such as ``[max accuracy, min parameters]``: the task's metric and at most
+            one cost, ``parameters``, ``flops`` or ``latency_ms``, or a column of the table; empty for the metric alone.
+        latency: how latency is measured; null for the defaults.
         workers: processes for trainings that do not depend on one another; null for two, or one on a single core.
         seed: of every random stream.
     """
@@ -165,6 +179,8 @@ class RunSections(Options):
     derive: DeriveOptions = DeriveOptions()
     train: TrainOptions = TrainOptions()
     compare: CompareOptions = CompareOptions()
-    limits: Limits | None = None
+    limits: Any = None
+    objectives: Objectives = ()
+    latency: LatencyOptions | None = None
     workers: Annotated[int, Field(ge=1)] | None = None
     seed: int = Field(default=0, ge=0)

@@ -17,11 +17,13 @@ from nasforge.components import (
     TaskKind,
 )
 from nasforge.errors import Problem
+from nasforge.graph.limits import Bound
 from nasforge.recipe import Recipe
 from nasforge.spec.limits import Limits
 from nasforge.spec.nodes import Node, find, find_key
+from nasforge.spec.objectives import Objective
 from nasforge.spec.resolved import tagged, to_plain
-from nasforge.spec.sections import FORMAT, CompareOptions, DeriveOptions, TrainOptions
+from nasforge.spec.sections import FORMAT, CompareOptions, DeriveOptions, LatencyOptions, TrainOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class SpaceSpec:
         stack: ``train.stack``, an instance of ``space_kind.stack``; None where nothing is written.
         plugins: the distributions that the spec needs, as written.
         limits: bounds that every architecture keeps; None for none.
+        objectives: what a search is after; empty for the metric alone.
+        latency: how latency is measured; None for the defaults.
         profile: the profile that was applied; no part of the resolved form.
         tree: what was read, for the places of faults that are found later; no part of the resolved form.
     """
@@ -55,8 +59,18 @@ class SpaceSpec:
     stack: Options | None
     plugins: tuple[str, ...]
     limits: Limits | None = None
+    objectives: tuple[Objective, ...] = ()
+    latency: LatencyOptions | None = None
     profile: str | None = field(default=None, compare=False)
     tree: Node | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def times(self) -> bool:
+        """Whether a limit or an objective is about the latency of networks."""
+        if not self.space_kind.networks:
+            return False
+        limited = self.limits is not None and self.limits.latency_ms is not None
+        return limited or any(objective.name == "latency_ms" for objective in self.objectives)
 
     def fault(self, path: Sequence[str], message: str, *, key: bool = True) -> Problem:
         """A fault that only the compiled space, or the data, shows.
@@ -147,13 +161,21 @@ class RunSpec(SearchSpec):
             "train": train,
             "compare": to_plain(self.compare),
             "limits": to_plain(self.limits),
+            "objectives": to_plain(self.objectives),
+            "latency": to_plain(self.latency),
             "workers": self.workers,
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableSpec(SearchSpec):
-    """A validated search in a table: nothing is trained; two are equal if their resolved forms are."""
+    """A validated search in a table: nothing is trained; two are equal if their resolved forms are.
+
+    Attributes:
+        columns: bounds on columns of the table, by their names, which every architecture keeps.
+    """
+
+    columns: Mapping[str, Bound] = field(default_factory=dict)
 
     @property
     def workers(self) -> int:
@@ -172,4 +194,6 @@ class TableSpec(SearchSpec):
             "strategy": tagged(self.strategy_kind.name, self.strategy),
             "controller": tagged(self.controller_kind.name, self.controller),
             "compare": to_plain(self.compare),
+            "limits": to_plain(dict(self.columns)) or None,
+            "objectives": to_plain(self.objectives),
         }

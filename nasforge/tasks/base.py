@@ -205,6 +205,18 @@ class Task(ABC):
             exact: whether to follow the reported protocol; else a faster one that is close to it (proxy scores).
         """
 
+    def evaluation(self, network: Network, batch: int) -> Callable[[], object]:
+        """One evaluation of `network` on `batch` examples, to be called as often as its time is measured.
+
+        Inputs are made ready before; the call computes predictions, without gradients.
+
+        Raises:
+            PluginError: the task does not have it.
+        """
+        raise PluginError(
+            f"the task {type(self).__name__} has no 'evaluation' whose latency could be measured; leave latency_ms out"
+        )
+
     @abstractmethod
     def reward(self, score: Score) -> float:
         """The reward of a score; higher is better. Not finite where the score is not."""

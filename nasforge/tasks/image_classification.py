@@ -7,7 +7,7 @@ are normalised and changed at random anew at every step; validation and test ima
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +211,17 @@ class ImageClassification(Task):
                 n += len(wanted)
         accuracy = right / n if math.isfinite(loss) else math.nan
         return Score(100 * accuracy, loss / n, n, 100 * math.sqrt(accuracy * (1 - accuracy) / n))
+
+    def evaluation(self, network: Network, batch: int) -> Callable[[], Tensor]:
+        """From `batch` normalised images to the scores of all classes ``[batch, classes]``."""
+        pixels, _ = self._parts["valid"]
+        images = self._inputs(pixels[torch.arange(batch, device=self._device) % len(pixels)])
+
+        def call() -> Tensor:
+            with network.scoring():
+                return _logits(network, _pooled(network.core, images))
+
+        return call
 
     def reward(self, score: Score) -> float:
         """The accuracy, from 0 to 1 (the paper)."""

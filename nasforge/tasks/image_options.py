@@ -135,5 +135,6 @@ IMAGE_CLASSIFICATION = TaskKind(
     prepare="nasforge.tasks.image_classification_data:prepare",
     kinds=("conv_cell", "macro_network"),
     references=("largest",),
+    metric=("accuracy", "max"),
     data_key="data",
 )

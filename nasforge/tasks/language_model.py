@@ -8,7 +8,7 @@ rested on a cap of 10 nats per token (docs/enas.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,19 @@ class LanguageModel(Task):
         count = int((following >= 0).sum())
         loss = total / count
         return Score(_perplexity(loss), loss, count)
+
+    def evaluation(self, network: Network, batch: int) -> Callable[[], Tensor]:
+        """From `batch` sequences of `reward_bptt` words to the scores of all next words ``[words, vocabulary]``."""
+        shell, core, steps = network.shell, network.core, self._config.reward_bptt
+        assert isinstance(shell, LanguageModelShell) and isinstance(core, SequenceCore)
+        words = torch.arange(steps * batch, device=self._device).reshape(steps, batch) % len(self.corpus.vocabulary)
+
+        @torch.no_grad()
+        def call() -> Tensor:
+            outputs, _ = core(F.embedding(words, shell.embedding), core.start(batch, shell.embedding), None)
+            return F.linear(outputs.flatten(0, 1), shell.embedding, shell.decoder_bias)
+
+        return call
 
     def reward(self, score: Score) -> float:
         """``-loss`` in nats per token, or c / perplexity."""

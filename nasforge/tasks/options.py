@@ -126,5 +126,6 @@ TASKS: tuple[TaskKind, ...] = (
         references=("lstm",),
         data_key="corpus",
         search_recipe={"learning_rate": 8e-3},
+        metric=("perplexity", "min"),
     ),
 )

@@ -34,7 +34,13 @@ def test_check_says_how_many_are_within_and_counts_those(toy: Path) -> None:
     arguments = ("check", toy, "limits.depth=2")
     (report,) = json.loads(nasforge(*arguments, "--json", cwd=toy.parent).stdout)
     assert (report["size"], report["drawn"], report["within"], report["counted"]) == (54, 54, len(flat), len(flat))
-    assert report["limits"] == {"parameters": None, "flops": None, "depth": 2, "count": {}}
+    assert report["limits"] == {
+        "parameters": None,
+        "flops": None,
+        "depth": 2,
+        "latency_ms": None,
+        "count": {},
+    }
     text = nasforge(*arguments, cwd=toy.parent).stdout
     assert "limits: 27 of all 54 are within them" in text
     assert "all 27 architectures within the limits:" in text

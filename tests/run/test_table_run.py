@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from toy import nasforge
 
+from nasforge.controllers.pareto import dominates, hypervolume
 from nasforge.data.table import save_table
+from nasforge.plugins import build_plugins
+from nasforge.run.compile import compile_space
+from nasforge.space.search_space import SearchSpace
+from nasforge.spec.run_spec import load_spec
 
 SPACE = """\
 nasforge: 1
@@ -120,7 +125,16 @@ def test_resume_does_it_from_the_start_and_wants_the_same_table(space: Path) -> 
         ("controller: local_search", "derive: {candidates: 2}", 12, "`derive` would mean nothing"),
         ("controller: local_search", "executor: shared_weights", 12, "`executor` would mean nothing"),
         ("controller: local_search", "compare: {correlation: 5}", 12, "but the task 'table' trains nothing"),
-        ("controller: local_search", "limits: {parameters: 5M}", 12, "has no networks that `limits` could be about"),
+        ("controller: local_search", "limits: {parms: 5M}", 12, "no column 'parms'. Did you mean 'params'?"),
+        ("controller: local_search", "limits: {params: 5m}", 12, "`params` must be a number, also with k, M or G"),
+        ("controller: local_search", "limits: {params: {mx: 5}}", 12, "unknown key 'mx' in a bound. Did you mean"),
+        ("controller: local_search", "limits: 5M", 12, "`limits` must be a mapping, or null, found '5M'"),
+        ("controller: local_search", "limits: {params: {min: 701}}", 12, "of all 36 rows of the table none is within"),
+        ("controller: local_search", "limits: {params: {min: 701}}", 12, "from 0 to 600, median 300, and within its"),
+        ("controller: local_search", "objectives: [max accuracy, min parms]", 12, "Did you mean 'params'?"),
+        ("controller: local_search", "objectives: [min accuracy, min params]", 12, "higher accuracy is better"),
+        ("controller: local_search", "objectives: [min params]", 12, "metric is missing among the objectives"),
+        ("controller: local_search", "latency: {batch: 2}", 12, "`latency` would mean nothing"),
         ("controller: local_search", "controller: {kind: lstm, learning_rate: 5}", 12, "learning_rate"),
         ("black_box, queries: 24}\ncontroller: local_search", "black_box, batch: 1}\ncontroller: lstm", 11, "strategy.batch"),
     ],
@@ -136,20 +150,7 @@ def test_faults_are_shown_at_their_line(space: Path, old: str, new: str, line: i
     assert not (space.parent / "run").exists()
 
 
-def test_black_boxes_do_not_train(space: Path, tmp_path: Path) -> None:
-    from toy import write_toy
-
-    toy = write_toy(tmp_path)
-    text = toy.read_text()
-    start, end = text.index("strategy:"), text.index("controller:")
-    toy.write_text(f"{text[:start]}strategy: black_box\n{text[end:]}")
-    done = nasforge("check", toy, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "does not fit the task 'language_model', which trains networks" in done.stderr
-
-
-@pytest.mark.parametrize("option", [("--threads", "2"), ("--device", "cuda")])
-def test_what_a_look_up_does_not_have_is_refused(space: Path, option: tuple[str, str]) -> None:
+@pytest.mark.parametrize("option", [("--threads", "2"), ("--device", "cuda")])def test_what_a_look_up_does_not_have_is_refused(space: Path, option: tuple[str, str]) -> None:
     done = nasforge("run", space, *option, "--run-dir", "run", cwd=space.parent)
     assert done.returncode == 2
     assert f"{option[0]} means nothing" in done.stderr
@@ -201,3 +202,82 @@ def test_the_best_are_asked_again_only_where_answers_differ(space: Path, runs: i
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (folder / "run" / "journal.jsonl").read_text().splitlines()]
     assert sum(line["again"] for line in lines if line.get("job") == "search") == again
+
+
+def test_limits_on_columns_hold_for_every_query_the_answer_and_what_is_sampled(space: Path) -> None:
+    folder = space.parent
+    space.write_text(SPACE + "limits: {params: {min: 150, max: 450}}\n")
+    done = nasforge("run", space, "--run-dir", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    result = read(folder / "run" / "result.json")
+    table = np.load(folder / "small.npz")
+    within = (table["params"] >= 150) & (table["params"] <= 450)
+    assert 0 < within.sum() < len(within)
+    scores = set(table["scores"][within].round(9).ravel())
+    for line in (folder / "run" / "journal.jsonl").read_text().splitlines()[1:]:
+        assert round(json.loads(line)["score"], 9) in scores
+    best = table["scores"].mean(axis=1)[within].max()
+    assert result["data"]["best"] == pytest.approx(best) and result["best"]["columns"]["params"] <= 450
+    assert result["best"]["regret"] == pytest.approx(best - result["best"]["truth"])
+    assert "of all within the limits" in result["verdict"]["text"] and result["pareto"] is None
+    sampled = nasforge("sample", space, "-n", "30", cwd=folder)
+    for line in sampled.stdout.splitlines():
+        d = json.loads(line)["decisions"]
+        indices = [
+            [2, 4, 8].index(int(d["depth"])),
+            ["conv", "pool"].index(d["op"]),
+            ["true", "false"].index(d["skip"]),
+        ]
+        assert 150 <= 100 * (sum(indices) + ["thin", "wide", "wider"].index(d["width"])) <= 450
+    (report,) = json.loads(nasforge("check", space, "--json", cwd=folder).stdout)
+    assert (report["within"], report["limits"]) == (within.sum(), {"params": {"min": 150, "max": 450}})
+    resolved = nasforge(
+        "check", folder / "run" / "resolved.yaml", f"task.file={folder}/small.npz", "--json", cwd=folder
+    )
+    assert json.loads(resolved.stdout)[0]["limits"] == report["limits"]
+
+
+def test_limits_on_columns_need_a_table(space: Path) -> None:
+    text = SPACE[: SPACE.index("task:")] + SPACE[SPACE.index("strategy:") :]
+    space.write_text(text + "limits: {params: 5M}\n")
+    done = nasforge("check", space, cwd=space.parent)
+    assert done.returncode == 2 and "limits on columns need the task that names the table" in done.stderr
+
+
+@pytest.mark.parametrize("controller", ["evolution", "local_search", "random", "lstm"])
+def test_the_reported_front_is_that_of_all_that_was_asked_for(space: Path, controller: str) -> None:
+    folder = space.parent
+    space.write_text(SPACE + "objectives: [min params, max accuracy]\n")
+    for name in ("run", "again"):
+        done = nasforge("run", space, f"controller={controller}", "--run-dir", name, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    for name in ("result.json", "journal.jsonl", "pareto.png"):
+        assert (folder / "run" / name).read_bytes() == (folder / "again" / name).read_bytes()
+    found = read(folder / "run" / "result.json")["pareto"]
+    assert found["objectives"] == ["max accuracy", "min params"]
+    journal = [json.loads(line) for line in (folder / "run" / "journal.jsonl").read_text().splitlines()]
+    space_of = load_spec_space(space)
+    params = {each.digest: 100 * sum(space_of.encode(each)) for each in space_of.everything()}
+    for job, arm in (("search", found), ("baseline", found["baseline"])):
+        asked: dict[str, list[float]] = {}
+        for line in journal:
+            if line.get("job") == job:
+                asked.setdefault(line["digest"], []).append(line["score"])
+        points = {digest: (float(np.mean(scores)), -params[digest]) for digest, scores in asked.items()}
+        expected = {
+            digest for digest, one in points.items() if not any(dominates(each, one) for each in points.values())
+        }
+        assert {each["digest"] for each in arm["front"]} == expected
+        for each in arm["front"]:
+            assert each["values"] == {
+                "accuracy": pytest.approx(points[each["digest"]][0]), "params": params[each["digest"]]
+            }  # fmt: skip
+        reference = (found["reference"]["accuracy"], -found["reference"]["params"])
+        assert arm["hypervolume"] == pytest.approx(hypervolume(list(points.values()), reference))
+        assert 0 < arm["truth"]["share"] <= 1
+    assert "Pareto front of" in done.stdout and (folder / "run" / "pareto.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def load_spec_space(path: Path) -> SearchSpace:
+    plugins = build_plugins()
+    return compile_space(load_spec(path, plugins), "search", plugins.catalogue.operations).space

@@ -338,6 +338,7 @@ def test_limits_are_part_of_the_resolved_form() -> None:
         "parameters": 1_500_000,
         "flops": None,
         "depth": {"min": 2},
+        "latency_ms": None,
         "count": {"tanh": {"min": 0, "max": 3}},
     }
     assert load(to_yaml(resolved)) == spec != load(SPACE)
@@ -567,7 +568,19 @@ def test_a_fault_in_the_required_sections(old: str, new: str, where: str, marked
         ("plugins: [3]", "10:11", "3", "item 1 of `plugins` must be a text, found 3"),
         ("plugins: [-r x]", "10:11", "-r x", "a plugin is named as it is installed"),
         ("plugins: [no-such]", "10:11", "no-such", "the space needs the plugin 'no-such', which is not installed"),
-        ("objectives: [a]", "10:1", "objectives", "unknown key 'objectives'"),
+        ("objectives: a", "10:13", "a", "`objectives` must be a list, found 'a'"),
+        ("objectives: [a]", "10:14", "a", "an objective is written 'max NAME' or 'min NAME', such as min parameters"),
+        ("objectives: [mx a]", "10:14", "mx a", "an objective is written 'max NAME' or 'min NAME'"),
+        ("objectives: [3]", "10:14", "3", "an objective is written 'max NAME' or 'min NAME', such as min parameters"),
+        ("objectives: [min perplexity, min params]", "10:30", "min params", "'params' can be no objective here."),
+        ("objectives: [min accuracy, min flops]", "10:14", "min accuracy", "'accuracy' can be no objective here."),
+        ("objectives: [max perplexity, min flops]", "10:14", "max perplexity", "lower perplexity is better: the obj"),
+        ("objectives: [min flops]", "10:14", "min flops", "the task's metric is missing among the objectives: add"),
+        ("objectives: [min perplexity, min perplexity]", "10:30", "min perplexity", "stands there twice"),
+        ("latency: {batch: 2}", "10:1", "latency", "`latency` would mean nothing: neither `limits` nor `objectives`"),
+        ("limits: {latency_ms: 0}", "10:22", "0", "a time must be above 0, found 0"),
+        ("limits: {latency_ms: {min: -2.5}}", "10:28", "-2.5", "a time must be above 0, found -2.5"),
+        ("limits: {latency_ms: 3ms}", "10:22", "3ms", "`latency_ms` must be a number, also with k, M or G"),
         ("limits: 5M", "10:9", "5M", "`limits` must be a mapping, or null, found '5M'"),
         ("limits: {parameter: 5M}", "10:10", "parameter", "unknown key 'parameter' in `limits`. Did you mean"),
         ("limits: {parameters: 0}", "10:22", "0", "`parameters` must be a whole number of at least 1, also with k"),
@@ -673,7 +686,8 @@ def test_known_names_and_keys_are_listed() -> None:
     )
     assert faults(SPACE + "compare: {x: 1}\n")[0].hint == "known here: random, references, correlation"
     assert faults(SPACE.replace("op: {choose: 1, from", "op: {choose: 1, frm"))[0].hint == "known here: choose, from"
-    assert faults(SPACE + "objectives: {}\n")[0].hint == "this version of nasforge does not offer 'objectives'"
+    known = "known here: perplexity, flops, latency_ms, parameters"
+    assert faults(SPACE + "objectives: [min size]\n")[0].hint == known
     assert faults(SPACE + "limits: {count: {tahn: 1}}\n")[0].hint == "known here: relu, tanh"
     assert faults(SPACE.replace("language_model", "other_task"))[0].hint == "it fits other_kind"
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pytest
 import torch
-from table_search import macro, macro_file, p_lower, regrets, space_of, standard_error
+from table_search import (
+    all_points,
+    macro,
+    macro_file,
+    p_lower,
+    regrets,
+    searched_front,
+    space_of,
+    standard_error,
+)
 
+from nasforge.controllers.pareto import front, hypervolume
 from nasforge.data.table import Table
 
 SEEDS = range(20)
@@ -55,6 +66,42 @@ def test_150_queries_are_better_spent_than_by_random_search(table: Table, name: 
 
 def test_300_queries_of_evolution_are_not_spent_on_luck(table: Table) -> None:
     assert mean(table, "evolution", 300) < 0.06
+
+
+def brute_force(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The front by its definition: a point is in it if no other dominates it."""
+    x, y = np.array(points).T
+    dominated = [bool(((x >= a) & (y >= b) & ((x > a) | (y > b))).any()) for a, b in points]
+    return [place for place, bad in enumerate(dominated) if not bad]
+
+
+@pytest.mark.parametrize("cost", ["flops", "params"])
+def test_the_front_of_the_table_is_that_of_brute_force(table: Table, cost: str) -> None:
+    points = all_points(table, cost)
+    assert front(points) == brute_force(points) and len(points) == 6561
+    if cost == "flops":
+        assert len(front(points)) == 66
+        # The sum of rectangles from one point of the front to the next, from the cheapest on.
+        best = sorted((points[place] for place in front(points)), key=lambda point: -point[1])
+        worst = (min(x for x, _ in points), min(y for _, y in points))
+        area, floor = 0.0, worst[0]
+        for accuracy, negative_flops in best:
+            area, floor = area + (accuracy - floor) * (negative_flops - worst[1]), accuracy
+        assert hypervolume(points, worst) == pytest.approx(area)
+
+
+@pytest.mark.parametrize("name", ["random", "evolution", "local_search", "lstm"])
+def test_the_front_of_a_search_is_that_of_brute_force_over_what_it_scored(table: Table, name: str) -> None:
+    found = searched_front(table, name, 150, 1)
+    assert list(found.front) == brute_force(found.scored) and 60 < len(found.scored) <= 120
+
+
+def test_evolution_finds_more_of_the_front_than_random_search_and_than_by_the_score_alone(table: Table) -> None:
+    missing = {
+        (name, aims): statistics.fmean(searched_front(table, name, 300, seed, aims=aims).missing for seed in range(5))
+        for name, aims in (("evolution", True), ("evolution", False), ("random", True))
+    }
+    assert missing["evolution", True] < 2 < missing["random", True] < missing["evolution", False]
 
 
 def test_standard_errors_and_p_values_are_what_they_are_called() -> None:
