@@ -7,6 +7,7 @@ import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from scipy.stats import ttest_ind
@@ -46,11 +47,21 @@ def _lstm(space: SearchSpace, seed: int) -> Controller:
     return LstmController(space, LSTM, seed=seed)
 
 
+def _predictor(space: SearchSpace, seed: int) -> Controller:
+    from nasforge_predictor.controller import PredictorController
+
+    return PredictorController(space, seed=seed)
+
+
+PREDICTOR = find_spec("nasforge_predictor") is not None
+"""Whether the plugin is installed."""
+NO_PREDICTOR = "the predictor is not installed: pip install plugins/nasforge-predictor"
 SEARCHERS: Mapping[str, Searcher] = {
     "random": Searcher(lambda space, seed: RandomController(space, seed=seed)),
     "evolution": Searcher(lambda space, seed: EvolutionController(space, seed=seed)),
     "local_search": Searcher(lambda space, seed: LocalSearchController(space, seed=seed)),
     "lstm": Searcher(_lstm, batch=5, smallest_group=2),
+    **({"predictor": Searcher(_predictor)} if PREDICTOR else {}),
 }
 
 

@@ -20,14 +20,18 @@ import pytest
 from nasforge import builtins, hookspecs
 from nasforge.catalogue import SECTIONS
 from nasforge.components import Operation, Stage
+from nasforge.controllers.base import Controller
 from nasforge.controllers.options import LstmOptions
 from nasforge.graph.builder import GraphBuilder
 from nasforge.plugins import Plugins, build_plugins
+from nasforge.resolve import resolve
 from nasforge.run.compile import compile_space
+from nasforge.space.search_space import SearchSpace
 from nasforge.spec.nodes import plain
 from nasforge.spec.run_spec import load_run_spec, load_space_spec
 from nasforge.spec.specs import RunSpec
 from nasforge.spec.yaml_reader import read_value, read_yaml_text
+from nasforge.testing.controllers import ControllerContract
 from nasforge.testing.operations import OperationCase, check_operation
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +113,20 @@ def test_the_plugin_of_the_tutorial_loads(tutorial_plugins: Plugins) -> None:
 def test_the_operations_of_the_tutorial_keep_the_contract(tutorial_plugins: Plugins) -> None:
     for name, parameters in {"signed_root": {}, "elu": {"alpha": 0.5}}.items():
         check_operation(tutorial_plugins.catalogue.operations[name], [OperationCase(parameters=parameters)])
+
+
+class TestTheControllerOfTheTutorial(ControllerContract):
+    @pytest.fixture(autouse=True)
+    def load(self, tmp_path: Path) -> None:
+        (text,) = (block for block in blocks(TUTORIAL, "python") if "def nasforge_controllers():\n" in block)
+        (tmp_path / "climb.py").write_text(text, encoding="utf-8")
+        plugins = build_plugins([tmp_path / "climb.py"])
+        assert [failure for failure in plugins.failures if failure.distribution is None] == []
+        self.kind = plugins.catalogue.controllers["climb"]
+
+    def make_controller(self, space: SearchSpace, seed: int) -> Controller:
+        made: Controller = resolve(self.kind.build)(space, self.kind.config(), seed=seed)
+        return made
 
 
 def test_the_plugin_of_the_tutorial_imports_no_torch_on_loading() -> None:

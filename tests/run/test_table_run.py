@@ -150,7 +150,8 @@ def test_faults_are_shown_at_their_line(space: Path, old: str, new: str, line: i
     assert not (space.parent / "run").exists()
 
 
-@pytest.mark.parametrize("option", [("--threads", "2"), ("--device", "cuda")])def test_what_a_look_up_does_not_have_is_refused(space: Path, option: tuple[str, str]) -> None:
+@pytest.mark.parametrize("option", [("--threads", "2"), ("--device", "cuda")])
+def test_what_a_look_up_does_not_have_is_refused(space: Path, option: tuple[str, str]) -> None:
     done = nasforge("run", space, *option, "--run-dir", "run", cwd=space.parent)
     assert done.returncode == 2
     assert f"{option[0]} means nothing" in done.stderr

@@ -1,0 +1,1 @@
+"""A controller for nasforge that predicts scores and asks where they may be best."""
