@@ -32,7 +32,7 @@ from nasforge.tasks.image_options import ImageClassificationOptions
 
 SPEC = Path(__file__).resolve().parents[1] / "spaces" / "digits_standalone.yaml"
 RUNS = 3
-EPOCHS = 20
+EPOCHS = 10
 
 
 class Source:

@@ -1,6 +1,6 @@
 """``python -m tests.tables [--only NAME] [--seeds N]``: how well controllers search, as docs/search.md reports it.
 
-``macro`` and ``fronts`` need NAS-Bench-Macro in the folder that NASFORGE_TEST_DATA names; ``planted`` and ``conditions`` need nothing.
+``macro`` and ``fronts`` need NAS-Bench-Macro in the folder that NASFORGE_TEST_DATA names; the others need nothing.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from nasforge.controllers.base import Controller
 from nasforge.controllers.options import LstmOptions
+from nasforge.data.table import load_table
 from nasforge.space.search_space import SearchSpace
 from nasforge.strategies.black_box import AskAgain
 from tests.planted import BLOCKS, N_OPTIONS, REWARDS, WithMemory, WithoutMemory, match, reach
@@ -45,6 +47,8 @@ MOST, NEVER = 2000, "-"
 """Proposals of a search for a planted optimum, and what stands for those that are not enough."""
 PLANTED_MARK = 1000
 """Proposals within which the LSTM has come near a planted optimum, but for one seed of twenty."""
+DIGITS = Path(__file__).resolve().parents[1] / "spaces" / "digits_table.npz"
+DIGITS_BUDGETS = (25, 50, 100, 150)
 FIRST_SEED = 0
 """Settings were chosen on seeds from 50,000 on."""
 
@@ -86,6 +90,23 @@ def tables(n_seeds: int) -> bool:
     mean = statistics.fmean(check)
     print(f"  random at 150, never again, {len(check):,} seeds: {mean:.3f} ({standard_error(check):.3f})")
     return good & _verdict("its distance from .275", abs(mean - 0.275), 0.03)
+
+
+def digits(n_seeds: int) -> bool:
+    """Mean regrets on the table of our own; whether every controller that learns is better than random from 50 queries."""
+    table, seeds = load_table(DIGITS), range(FIRST_SEED, FIRST_SEED + n_seeds)
+    print(f"{table.name}, sha256 {table.sha256[:16]}: {len(table):,} architectures, best {table.best:.3f} %")
+    print(f"regret in points (standard error), mean of the seeds {seeds[0]} to {seeds[-1]}, by queries:")
+    print(f"  {'':27}" + "".join(f"{budget:>15}" for budget in DIGITS_BUDGETS))
+    found = {(name, budget): regrets(table, name, budget, seeds) for name in SEARCHERS for budget in DIGITS_BUDGETS}
+    for name in SEARCHERS:
+        values = [found[name, budget] for budget in DIGITS_BUDGETS]
+        print(f"  {name:27}" + "".join(f"   {statistics.fmean(v):.3f} ({standard_error(v):.3f})" for v in values))
+    good = True
+    for name in (each for each in SEARCHERS if each != "random"):
+        p = p_lower(found[name, 50], found["random", 50])
+        good &= _verdict(f"p of {name} as good as random at 50", p, 0.01)
+    return good
 
 
 def fronts(n_seeds: int) -> bool:
@@ -163,7 +184,7 @@ def _verdict(what: str, value: float, mark: float) -> bool:
     return value <= mark
 
 
-PARTS = {"macro": tables, "fronts": fronts, "planted": planted, "conditions": conditions}
+PARTS = {"macro": tables, "digits": digits, "fronts": fronts, "planted": planted, "conditions": conditions}
 
 
 def main() -> None:
