@@ -21,7 +21,7 @@ from nasforge.controllers.limited import within_limits
 from nasforge.errors import UsageError, suggest
 from nasforge.plugins import Plugins, build_plugins
 from nasforge.resolve import resolve
-from nasforge.run.compile import compile_space
+from nasforge.run.columns import compile_within
 from nasforge.seeds import derive
 from nasforge.space.architecture import Architecture
 from nasforge.space.search_space import SearchSpace
@@ -58,7 +58,8 @@ class AskTell:
         """Prepare a search.
 
         Args:
-            space: the decisions, or the path of a YAML file; of that only ``space``, ``let`` and ``limits`` are used.
+            space: the decisions, or the path of a YAML file; of that only ``space``, ``let`` and ``limits`` are used,
+                and the table that these are about.
             controller: its name; those of installed plugins can be named, too.
             seed: derives everything random.
             options: of the controller, as under ``controller`` in YAML.
@@ -67,7 +68,7 @@ class AskTell:
             plugins: what names stand for; None for what is built in and installed.
 
         Raises:
-            UsageError: there is no such controller, or it learns from larger groups.
+            UsageError: there is no such controller, it learns from larger groups, or the file limits the latency.
             SpecError: the file has faults.
             pydantic.ValidationError: an option is not of the controller.
         """
@@ -79,7 +80,9 @@ class AskTell:
             )
         if not isinstance(space, SearchSpace):
             spec = load_space_spec(Path(space), plugins)
-            space = compile_space(spec, "search", plugins.catalogue.operations).space
+            if spec.limits is not None and spec.limits.latency_ms is not None:
+                raise UsageError(f"{space}: limits.latency_ms is measured by `nasforge run` only; leave it out here")
+            space = compile_within(spec, "search", plugins.catalogue.operations, Path(space).resolve().parent).space
         kind = known[controller]
         tagged = {"kind": controller} if "kind" in kind.config.model_fields else {}
         config = kind.config.model_validate({**(options or {}), **tagged})

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from nasforge.ask_tell import AskTell
-from nasforge.errors import RunFailedError, SpaceError, UsageError
+from nasforge.data.table import load_table
+from nasforge.errors import RunFailedError, SpaceError, SpecError, UsageError
 from nasforge.plugins import Plugins, build_plugins
 from nasforge.space.architecture import Architecture
 from nasforge.space.decision import Decision
@@ -160,3 +161,26 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", example], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "conv(kernel=3)" in done.stdout
+
+
+def test_limits_on_columns_hold_and_latency_is_refused(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "spaces" / "digits_table.yaml").read_text()
+    table = (Path(__file__).parents[1] / "spaces" / "digits_table.npz").read_bytes()
+    (tmp_path / "digits_table.npz").write_bytes(table)
+    limited = tmp_path / "limited.yaml"
+    limited.write_text(text + "limits: {parameters: 1500}\n")
+    looked_up = load_table(tmp_path / "digits_table.npz")
+    search = AskTell(limited, controller="random", seed=0)
+    parameters = looked_up.columns["parameters"]
+    rows = [looked_up.row(search.space.encode(architecture)) for architecture in search.ask(50)]
+    assert max(parameters[row] for row in rows) <= 1500 < parameters.max()
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(text + "limits: {parms: 5}\n")
+    with pytest.raises(SpecError, match="no column 'parms'"):
+        AskTell(wrong)
+    timed = tmp_path / "timed.yaml"
+    timed.write_text(
+        (Path(__file__).parents[1] / "spaces" / "digits_macro.yaml").read_text() + "limits: {latency_ms: 3}\n"
+    )
+    with pytest.raises(UsageError, match="latency_ms is measured by `nasforge run` only"):
+        AskTell(timed)

@@ -246,7 +246,7 @@ def _text(report: Mapping[str, Any], note: str) -> str:
             lines.append(
                 "    so few that `sample` and `run`, which draw 10,000 times at most, may find none: widen them"
             )
-        if report["times"]:
+        if report["limits"].get("latency_ms") is not None:
             lines.append("    limits.latency_ms is not counted: it is measured when a run begins")
     if report["parameters"] is None:
         return "\n".join(

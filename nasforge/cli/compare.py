@@ -98,7 +98,7 @@ def compare(
     if correlation is None:
         proxies = "shared" in base.sources
         correlation = CORRELATED if proxies else 0
-        if "correlation" in spec.compare.model_fields_set:
+        if proxies and "correlation" in spec.compare.model_fields_set:
             correlation = spec.compare.correlation
     elif correlation and "shared" not in base.sources:
         raise UsageError(f"--correlation means nothing for {base.name}: its scores are trainings, no proxies")

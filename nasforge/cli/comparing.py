@@ -165,7 +165,14 @@ class Comparing:
             # What they say about the file's own is in the blocks that take the place of these.
             replaced = {override.partition("=")[0] for override in overrides}
             rest = [each for each in rest if each.partition("=")[0].partition(".")[0].strip() not in replaced]
+        if name != own and self.spec.derive.proposals != "sample" and not self._offers_beam(name):
+            rest = [*rest, "derive.proposals=sample"]
         return [file, *overrides, f"compare.random={random}", "compare.references=false", *rest, "--seed", str(seed)]
+
+    def _offers_beam(self, name: str) -> bool:
+        """Whether another strategy can take its candidates from the most probable architectures of its controller."""
+        controller = self._kind(name).defaults.get("controller", self.spec.controller_kind.name)
+        return self.plugins.catalogue.controllers[controller].most_likely and "shared" in self._kind(name).sources
 
     def _as(self, name: str, evaluations: int | None) -> list[str]:
         """Overrides that turn the spec to another strategy: its own controller, and all options that both have."""

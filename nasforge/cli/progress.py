@@ -179,7 +179,8 @@ class View(Observer):
             of, random = ", ".join(pareto["objectives"]), pareto["baseline"]
             beside = "" if random is None else f" (random search: {random['hypervolume']:.4g})"
             self.console.print(
-                f"\nPareto front: {len(pareto['front'])} of {pareto['scored']} architectures, {of}, by proxy; "
+                f"\nPareto front: {len(pareto['front'])} of {pareto['scored']} architectures, {of} "
+                f"({self.spec.scored_by}); "
                 f"hypervolume {pareto['hypervolume']:.4g}{beside}; {self.run}/pareto.png",
                 markup=False,
             )

@@ -100,13 +100,19 @@ class Keeper:
         """
         if not self._wanted():
             raise StoppedError
-        if self._directory is not None and (self.stop or time.monotonic() >= self._due):
-            began = time.monotonic()
-            kept = {"state": state(), "events": [(event.kind, event.facts) for event in self.events]}
-            self._number += 1
-            self._directory.save_part(self._job, self._number, to_files(kept), kept=KEPT)
-            ended = time.monotonic()
-            # Saving before the first interval has passed would be more than its share, too.
-            self._due = ended + (max(self._seconds, (ended - began) / SHARE) if self._seconds else 0.0)
+        if self.stop or time.monotonic() >= self._due:
+            self.keep(state)
         if self.stop:
             raise StoppedError
+
+    def keep(self, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Keep a checkpoint now: what comes next takes long and has no steps."""
+        if self._directory is None:
+            return
+        began = time.monotonic()
+        kept = {"state": state(), "events": [(event.kind, event.facts) for event in self.events]}
+        self._number += 1
+        self._directory.save_part(self._job, self._number, to_files(kept), kept=KEPT)
+        ended = time.monotonic()
+        # Saving before the first interval has passed would be more than its share, too.
+        self._due = ended + (max(self._seconds, (ended - began) / SHARE) if self._seconds else 0.0)

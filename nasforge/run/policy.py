@@ -113,8 +113,12 @@ def _worth(
         scores[name] = [found[architecture] for architecture in own if architecture in found]
     rewards = {name: diagnosis.rewards([shop.task.reward(score) for score in own]) for name, own in scores.items()}
     gain = diagnosis.gain(rewards["policy"], rewards["uniform"])
+    text = diagnosis.in_words(gain, weights=weights, trained_by_policy=trained_by_policy)
+    others = [str(each) for each in shop.spec.objectives if each.name != shop.task.metric.name]
+    if text and others:
+        text += f" The policy was taught {', '.join(others)}, too, which these rewards leave out."
     return {
         "gain": gain,
         "proxy": {name: asdict(mean_of([s.value for s in own])) if own else None for name, own in scores.items()},
-        "text": diagnosis.in_words(gain, weights=weights, trained_by_policy=trained_by_policy),
+        "text": text,
     }

@@ -104,7 +104,7 @@ def _network(arm: Mapping[str, Any], spec: RunSpec) -> dict[str, Any]:
 
 
 def _pareto(spec: RunSpec, directory: RunDirectory, arms: Sequence[str], best: Mapping[str, Any]) -> dict[str, Any]:
-    """The front of what each arm scored on the whole validation split, by proxy; what was trained of it is marked."""
+    """The front of what each arm scored on the whole validation split; what was trained of it is marked."""
     found = {arm: directory.read_job_result(arm) for arm in arms}
     objectives = metric_first(spec.objectives, best["trained"]["metric"])
     reference = worst_of(objectives, [each["pareto"]["worst"] for each in found.values()])
@@ -122,7 +122,7 @@ def _pareto(spec: RunSpec, directory: RunDirectory, arms: Sequence[str], best: M
             member["trained"] = {key: best["trained"][key] for key in ("valid", "test")}
     return {
         "objectives": [str(each) for each in objectives],
-        "note": "Proxies with shared weights: `short` and `trained` say what was trained from scratch.",
+        "note": f"Scores of the search ({spec.scored_by}): `short` and `trained` say what was trained afterwards.",
         "reference": reference,
         "reference_is": "the worst value of each objective among all that the run scored",
         **fronts["search"],

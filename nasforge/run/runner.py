@@ -241,7 +241,7 @@ class Runner:
         self._write_architecture(best, self._supergraph.space.architecture(result["best"]["decisions"]), result)
         if result["pareto"] is not None:
             metric = result["best"]["trained"]["metric"]
-            picture = pareto_png(result["pareto"], f"{spec.name}: proxies, not results", f"{metric} (proxy)")
+            picture = pareto_png(result["pareto"], f"{spec.name}: scores of the search", f"{metric} ({spec.scored_by})")
             write_bytes_atomically(directory.path / "pareto.png", picture)
         write_text_atomically(directory.path / "result.json", to_json(result))
         return result

@@ -61,6 +61,8 @@ def search(shop: Workshop, job: Job, emit: Keeper) -> dict[str, bytes]:
             watch.see(report)
             emit(report)
         emit.step(strategy.state)
+    # What follows has no steps: stopped in it, a run comes back to here.
+    emit.keep(strategy.state)
     per_candidate, count = task.split_items("valid"), spec.derive.candidates
     if isinstance(executor, Executor):
         # Calibration is part of what ranking one candidate costs.

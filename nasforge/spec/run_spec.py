@@ -150,6 +150,12 @@ def _load(given: Source, plugins: Plugins, *, without_task: bool) -> SpaceSpec:
         can = sorted(name for name, kind in plugins.catalogue.controllers.items() if kind.most_likely)
         message = f"`proposals: beam` needs a policy, which the controller '{controller.component.name}' has not"
         faults.add(("derive", "proposals"), message, f"set proposals: sample, or a controller of {', '.join(can)}")
+    elif sections and sections.derive.proposals == "beam" and executor and executor.component.source != "shared":
+        message = "`proposals: beam` would propose what has no score: here candidates are those that were trained"
+        faults.add(("derive", "proposals"), message, "set proposals: sample")
+    elif sections and sections.derive.proposals == "beam" and limits and limits.latency_ms is not None:
+        message = "`proposals: beam` would measure the latency of thousands of architectures"
+        faults.add(("derive", "proposals"), message, "set proposals: sample")
     if strategy and strategy.config and executor and executor.config and _fit(strategy, executor) and trains:
         for key, message in strategy.component.refusal(strategy.config, executor.config).items():
             faults.add(("strategy", key), message)

@@ -55,6 +55,8 @@ class FromScratchSearch(Strategy):
             try:
                 question = search.ask()
             except RunFailedError as error:
+                if search.archive or not self._cause:
+                    raise  # proposing failed, not the trainings
                 raise self._nothing(error) from None
             begin = partial(self.executor.begin, question.architecture, question.number)
             trained = yield from children.train(begin, steps, f"training proposal {question.number + 1}/{n}")

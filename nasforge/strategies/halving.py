@@ -107,6 +107,8 @@ class SuccessiveHalving(Strategy):
             score = trained.score
             child.steps = self._steps[rung]
             child.reward = math.nan if score is None else self.task.reward(score)
+            if score is None or rung + 1 == len(self._levels):
+                child.training = None  # it makes no further step: weights and moments are let go
             told = self._enter(child) if rung == 0 else []
             if score is not None:
                 self._found[rung].add(child.architecture, score)

@@ -149,6 +149,13 @@ def test_saving_takes_no_more_than_its_share(tmp_path: Path, monkeypatch: pytest
     assert 0.5 * SHARE < saving / clock.now <= SHARE * 1.1
 
 
+def test_before_what_has_no_steps_a_checkpoint_is_kept_at_once(tmp_path: Path) -> None:
+    job = keeper(tmp_path, seconds=1000)
+    job.step(lambda: {"n": 1})
+    job.keep(lambda: {"n": 2})
+    assert keeper(tmp_path).restored() == {"n": 2}
+
+
 def test_a_job_that_is_told_to_stop_keeps_a_checkpoint_and_ends(tmp_path: Path) -> None:
     job = keeper(tmp_path, seconds=1000)
     job.step(lambda: {})

@@ -634,6 +634,16 @@ def test_a_beam_is_refused_where_there_is_no_policy() -> None:
     load(text, overrides=["controller=random", "derive.proposals=sample"])
 
 
+def test_a_beam_is_refused_where_it_would_propose_what_has_no_score_or_measure_thousands() -> None:
+    text = SPACE + "derive: {proposals: beam}\n"
+    scratch = ["strategy=black_box", "executor=standalone", "controller=lstm"]
+    (problem,) = faults(text, overrides=scratch)
+    assert "would propose what has no score" in problem.message
+    load(text, overrides=[*scratch, "derive.proposals=sample"])
+    (problem,) = faults(text, overrides=["limits.latency_ms=3"])
+    assert "would measure the latency of thousands of architectures" in problem.message
+
+
 FROM_SCRATCH = "executor: {kind: standalone, epochs: 3}\n"
 
 
