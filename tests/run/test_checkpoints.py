@@ -206,10 +206,12 @@ def stop_at(run: Path, job: str, number: int, how: signal.Signals, arguments: li
 
 def test_a_run_that_is_killed_in_the_middle_of_jobs_ends_with_the_same_bytes(tmp_path: Path) -> None:
     space = write_toy(tmp_path)
-    whole = nasforge("run", space, "--run-dir", "whole", "-q", cwd=tmp_path)
+    # Long enough that jobs are still going on when a checkpoint of theirs is seen.
+    longer = ["strategy.epochs=8", "train.epochs=6", "derive.shortlist=1"]
+    whole = nasforge("run", space, *longer, "--run-dir", "whole", "-q", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     killed = tmp_path / "killed"
-    begin = ["run", str(space), "--run-dir", "killed", "-q", "--checkpoint-seconds", "0"]
+    begin = ["run", str(space), *longer, "--run-dir", "killed", "-q", "--checkpoint-seconds", "0"]
     stop_at(killed, "search", 5, signal.SIGKILL, begin, tmp_path)
     assert not RunDirectory(killed).finished("search")
     before = max(RunDirectory(killed).parts("search"))
