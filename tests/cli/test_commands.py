@@ -169,7 +169,14 @@ def test_plugins_ls_lists_every_kind_of_component() -> None:
     builtin = json.loads(done.stdout)["plugins"][0]["registered"]
     assert {"tanh", "relu", "sigmoid", "identity"} <= set(builtin["operations"])
     assert builtin["kinds"] == ["recurrent_cell", "conv_cell", "macro_network", "choices"]
-    assert builtin["strategies"] == ["enas", "black_box", "evolution", "local_search", "reinforce"]
+    assert builtin["strategies"] == [
+        "enas",
+        "black_box",
+        "successive_halving",
+        "evolution",
+        "local_search",
+        "reinforce",
+    ]
 
 
 FAULTS = {
