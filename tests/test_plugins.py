@@ -345,7 +345,7 @@ def test_a_file_that_raises_is_isolated_and_one_that_is_missing_is_a_usage_error
     assert (found.plugin, found.distribution, found.stage) == ("bad.py", None, "import")
     assert found.message == "ValueError: no (bad.py:1)"
     assert not [
-        name for name in sys.modules if name.startswith("nasforge_plugin_file") and "bad" in repr(sys.modules[name])
+        name for name in sys.modules if name.startswith("nasforge_plugin_file") and str(bad) in repr(sys.modules[name])
     ]
     for missing in (tmp_path / "none.py", tmp_path):
         with pytest.raises(UsageError, match="no such plugin file"):

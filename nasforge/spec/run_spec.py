@@ -218,7 +218,8 @@ def _check_training(
 ) -> None:
     """What means nothing without networks, and strategies that do not fit the task or the executor."""
     faults = reader.faults
-    if strategy is None:
+    # One with faults of its own may be a default that nobody meant.
+    if strategy is None or strategy.config is None:
         return
     kind = strategy.component
     if task is None or task.component.trains:

@@ -82,7 +82,7 @@ def _scored(
         if architecture in known:
             return known[architecture]
         # Of trainings from scratch all scores are known.
-        assert isinstance(executor, Executor)
+        assert not isinstance(executor, FromScratch)
         network = executor.calibrated(architecture)
         with network.computing():
             return task.evaluate(network, "valid", exact=False)

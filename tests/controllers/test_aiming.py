@@ -77,7 +77,7 @@ def test_weights_are_drawn_anew_for_each_group_where_nothing_is_remembered() -> 
 
 def test_who_remembers_is_known_through_every_wrapper() -> None:
     lstm = LstmController(SPACE, LstmOptions(units=8), seed=0)
-    moving = LstmController(SPACE, LstmOptions(units=8, baseline="moving_average"), seed=0)
+    moving = LstmController(SPACE, LstmOptions(units=8, update="reinforce_ema"), seed=0)
     for inner, remembers in ((lstm, False), (moving, True), (LocalSearchController(SPACE, seed=0), True)):
         assert within_limits(AimingController(inner, cost)).remembers is remembers
 

@@ -459,10 +459,10 @@ def test_every_broken_file_is_reported_at_its_line(
     assert not complaints, f"{len(complaints)} of {len(tried)}:\n\n" + "\n\n".join(complaints[:8])
 
 
-def test_there_are_more_than_three_hundred_broken_files() -> None:
+def test_there_are_hundreds_of_broken_files_of_each() -> None:
     counts = {path.stem: sum(len(mutations(path, make)) for make in MAKERS) for path in usable()}
     print(f"\nbroken files: {counts}, {sum(counts.values())} in all")
-    assert counts and all(count > 300 for count in counts.values())
+    assert counts and all(count > 250 for count in counts.values()) and sum(counts.values()) > 3000
 
 
 @pytest.mark.parametrize("make", STRUCTURAL, ids=lambda make: make.__name__)

@@ -48,15 +48,17 @@ def test_the_sentence_goes_by_two_standard_errors(policy: float, said: str) -> N
     found = gain(Rewards(24, policy, 0.05), Rewards(12, -6.0, 0.05))
     assert found["difference"] == pytest.approx(policy + 6)
     assert found["standard_error"] == pytest.approx(0.05 * 2**0.5)
-    assert said in in_words(found, trained_by_policy=False)
-    assert in_words(found, trained_by_policy=True).endswith("where the policy went, which favours it.")
+    assert said in in_words(found, weights="these weights", trained_by_policy=False)
+    assert in_words(found, weights="these weights", trained_by_policy=True).endswith(
+        "where the policy went, which favours it."
+    )
 
 
 def test_without_two_errors_nothing_is_said() -> None:
     assert gain(None, Rewards(1, 1.0, None)) == {}
-    assert in_words({}, trained_by_policy=True) == ""
-    assert in_words(gain(Rewards(1, 1.0, None), Rewards(2, 1.0, 0.1)), trained_by_policy=True) == ""
-    assert in_words(gain(Rewards(2, 1.0, 0.0), Rewards(2, 1.0, 0.0)), trained_by_policy=True) == ""
+    assert in_words({}, weights="", trained_by_policy=True) == ""
+    assert in_words(gain(Rewards(1, 1.0, None), Rewards(2, 1.0, 0.1)), weights="", trained_by_policy=True) == ""
+    assert in_words(gain(Rewards(2, 1.0, 0.0), Rewards(2, 1.0, 0.0)), weights="", trained_by_policy=True) == ""
 
 
 def collapsed(space: SearchSpace, role: str, option: int) -> Architecture:
