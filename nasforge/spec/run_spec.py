@@ -218,8 +218,7 @@ def _check_training(
 ) -> None:
     """What means nothing without networks, and strategies that do not fit the task or the executor."""
     faults = reader.faults
-    # One with faults of its own may be a default that nobody meant.
-    if strategy is None or strategy.config is None:
+    if strategy is None:
         return
     kind = strategy.component
     if task is None or task.component.trains:
@@ -251,7 +250,8 @@ def _check_executor(
         message = f"the strategy '{kind.name}' does not fit the task '{task.component.name}', which trains networks"
         known = sorted(name for name, each in reader.strategies.items() if each.sources - {"table"})
         reader.faults.add(("strategy",), message, f"it fits {', '.join(known)}")
-    elif executor is not None and not _fit(strategy, executor):
+    # A strategy with faults of its own may be a default that nobody meant.
+    elif executor is not None and strategy.config is not None and not _fit(strategy, executor):
         does = "shares weights" if executor.component.source == "shared" else "trains each child from scratch"
         message = f"the strategy '{kind.name}' does not fit the executor '{executor.component.name}', which {does}"
         fitting = sorted(name for name, each in reader.executors.items() if each.source in kind.sources)
