@@ -40,7 +40,8 @@ def compare(
         str | None,
         typer.Option(
             "--strategies",
-            help="Names with commas between; random learns nothing. Default: enas,random. For a table: controllers.",
+            help="Names with commas between; random learns nothing. Default: that of the file, and random. For a table: "
+            "controllers.",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds.")] = 5,
@@ -88,7 +89,7 @@ def compare(
         assert comparison is not None
         _leave(comparison, spec.name, folder, as_json, began)
         return
-    names = _names(strategies or f"enas,{RANDOM}", [*plugins.catalogue.strategies, RANDOM])
+    names = _names(strategies or f"{spec.strategy_kind.name},{RANDOM}", [*plugins.catalogue.strategies, RANDOM])
     for override in overrides or ():
         key = override.partition("=")[0].strip()
         if key in RESERVED:

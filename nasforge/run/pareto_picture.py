@@ -19,7 +19,9 @@ def pareto_png(found: Mapping[str, Any], title: str, metric: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    (_, score), (_, cost) = (each.split() for each in found["objectives"])
+    (_, score), (direction, cost) = (each.split() for each in found["objectives"])
+    # A staircase: between two architectures there is none, and what the worse one costs buys no more than it gives.
+    steps = "steps-post" if direction == "min" else "steps-pre"
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -27,8 +29,8 @@ def pareto_png(found: Mapping[str, Any], title: str, metric: str) -> bytes:
     if found["baseline"] is not None:
         fronts.append(("random search", found["baseline"]["front"]))
     for label, front in fronts:
-        xs, ys = [each["values"][cost] for each in front], [each["values"][score] for each in front]
-        axes.plot(xs, ys, marker="o", markersize=4, linewidth=1, label=label)
+        points = sorted((each["values"][cost], each["values"][score]) for each in front)
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, linewidth=1, drawstyle=steps, label=label)
     trained = [each["values"] for each in found["front"] if "trained" in each or "short" in each]
     if trained:
         xs, ys = [each[cost] for each in trained], [each[score] for each in trained]

@@ -264,3 +264,17 @@ def test_runs_that_fail_are_left_out_and_told(tmp_path: Path) -> None:
     assert "warning: enas, seed 0 failed" in done.stderr
     assert "no seed was finished by all strategies" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_files_own_strategy_is_compared_with_random_search_unless_told_otherwise(tmp_path: Path) -> None:
+    space = write_toy(tmp_path)
+    own = [
+        "strategy={kind: black_box, queries: 2}",
+        "controller=random",
+        "executor={kind: standalone, hidden: 6, epochs: 1}",
+    ]
+    done = nasforge(
+        "compare", space, *own, "derive.shortlist=1", "train.epochs=1", "--seeds", "1", "--json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["test"]) == {"black_box", "random"}
