@@ -40,8 +40,8 @@ def compare(
         str | None,
         typer.Option(
             "--strategies",
-            help="Names with commas between; random learns nothing. Default: that of the file, and random. For a table: "
-            "controllers.",
+            help="Names with commas between; random learns nothing. Default: that of the file, and random. "
+            "For a table: controllers.",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds.")] = 5,
